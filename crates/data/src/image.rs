@@ -1,0 +1,98 @@
+//! Decoded pictures.
+
+/// An 8-bit picture: rows from the top, pixels from the left, channels interleaved.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Image {
+    width: u32,
+    height: u32,
+    channels: u8,
+    pixels: Vec<u8>,
+}
+
+impl Image {
+    /// Wraps `pixels`, `[height, width, channels]` with values 0 to 255.
+    ///
+    /// `channels` is 1 (gray) or 3 (red, green, blue).
+    ///
+    /// # Panics
+    ///
+    /// If `channels` is neither 1 nor 3, or `pixels` has not `width * height * channels` bytes: a mistake
+    /// of the caller, not of a file.
+    #[must_use]
+    pub fn new(width: u32, height: u32, channels: u8, pixels: Vec<u8>) -> Self {
+        assert!(matches!(channels, 1 | 3), "an image has 1 or 3 channels, not {channels}");
+        assert_eq!(
+            pixels.len(),
+            width as usize * height as usize * usize::from(channels),
+            "{width}x{height} pixels of {channels} channels"
+        );
+        Self { width, height, channels, pixels }
+    }
+
+    /// Width in pixels.
+    #[must_use]
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// Height in pixels.
+    #[must_use]
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// 1 (gray) or 3 (red, green, blue).
+    #[must_use]
+    pub fn channels(&self) -> u8 {
+        self.channels
+    }
+
+    /// The bytes, `[height, width, channels]`.
+    #[must_use]
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// The bytes, `[height, width, channels]`, without a copy.
+    #[must_use]
+    pub fn into_pixels(self) -> Vec<u8> {
+        self.pixels
+    }
+
+    /// The same picture with `channels` channels: gray is repeated, colour becomes its luma
+    /// (ITU-R 601-2, as Pillow's `convert("L")`).
+    #[must_use]
+    pub fn with_channels(self, channels: u8) -> Self {
+        let pixels = match (self.channels, channels) {
+            (have, want) if have == want => return self,
+            (1, _) => self.pixels.iter().flat_map(|&v| [v, v, v]).collect(),
+            _ => self.pixels.chunks_exact(3).map(|p| luma(p[0], p[1], p[2])).collect(),
+        };
+        Self::new(self.width, self.height, channels, pixels)
+    }
+}
+
+/// ITU-R 601-2 luma in 16-bit fixed point, rounded as Pillow rounds it.
+fn luma(r: u8, g: u8, b: u8) -> u8 {
+    ((u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + 0x8000) >> 16) as u8
+}
+
+impl std::fmt::Debug for Image {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Image({}x{}x{})", self.width, self.height, self.channels)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gray_is_repeated_and_colour_becomes_luma() {
+        let gray = Image::new(2, 1, 1, vec![0, 200]);
+        assert_eq!(gray.clone().with_channels(3).pixels(), [0, 0, 0, 200, 200, 200]);
+        assert_eq!(gray.clone().with_channels(3).with_channels(1), gray);
+        // Pillow: Image.new("RGB", (1, 1), (255, 0, 0)).convert("L").getpixel((0, 0)) == 76
+        assert_eq!(Image::new(1, 1, 3, vec![255, 0, 0]).with_channels(1).pixels(), [76]);
+    }
+}

@@ -1,0 +1,30 @@
+//! Image sets: bytes become samples, samples become batches.
+//!
+//! Read in this order:
+//!
+//! 1. [`Image`] and [`decode`]: bytes of any common format become 8-bit pixels as a person sees them.
+//! 2. [`Source`]: a numbered set of labelled images, from class folders, IDX or CIFAR files, memory, or drawn.
+//! 3. [`DataSet`]: the train, validation and test parts found at a path.
+//! 4. [`Preprocess`]: what a network wants to see, and how to make it from an image.
+//! 5. [`order`]: which sample comes when, as a pure function of seed, epoch and position.
+//! 6. [`Loader`]: worker threads that turn all of it into batches, in that order.
+//! 7. [`tensor`] (feature `burn`): the same things as Burn's `Dataset`, `Batcher` and `DataLoader`.
+//!
+//! Without the feature `burn` the crate builds and runs without Burn.
+
+mod decode;
+mod discover;
+#[cfg(feature = "download")]
+pub mod download;
+mod error;
+mod image;
+pub mod source;
+pub mod stats;
+#[cfg(test)]
+mod testing;
+
+pub use decode::{Limits, decode};
+pub use discover::DataSet;
+pub use error::{Error, ErrorKind, Place, Result};
+pub use image::Image;
+pub use source::{Sample, Source, class_counts, split};

@@ -1,0 +1,61 @@
+//! What can go wrong with a model file or an evaluation.
+
+use std::path::PathBuf;
+
+/// A failure to load, save or use a model. Every message names the file or the image.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The model file.
+        path: PathBuf,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// The file is no safetensors file, or is damaged or cut short.
+    #[error("{path}: not a whole safetensors file ({reason}); copy or download it again", path = path.display())]
+    Damaged {
+        /// The model file.
+        path: PathBuf,
+        /// What the parser said.
+        reason: String,
+    },
+    /// The file is a safetensors file that Pyrograph did not write.
+    #[error("{path}: weights without a Pyrograph model description ({reason})", path = path.display())]
+    NotAModel {
+        /// The model file.
+        path: PathBuf,
+        /// Which part is missing or unreadable.
+        reason: String,
+    },
+    /// The tensors do not fit the architecture that the file names.
+    #[error("{path}: {source}", path = path.display())]
+    Weights {
+        /// The model file.
+        path: PathBuf,
+        /// Which tensor, and how.
+        source: pyrograph_model::ParamError,
+    },
+    /// An image or a batch could not be read.
+    #[error(transparent)]
+    Data(#[from] pyrograph_data::Error),
+    /// The loader stopped.
+    #[error("{0}")]
+    Loader(String),
+    /// The backend failed.
+    #[error("the device failed: {0}")]
+    Device(String),
+    /// Classes of the data that the model does not know.
+    #[error("the model knows no class `{class}`; its classes are {known}")]
+    UnknownClass {
+        /// The class of the data.
+        class: String,
+        /// The classes of the model.
+        known: String,
+    },
+}
+
+/// The results of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,34 @@
+//! Pooling.
+
+use burn::tensor::Tensor;
+use burn::tensor::ops::MaxPoolOptions;
+
+use crate::trace::{self, Event};
+
+/// The highest value of each `kernel`x`kernel` window; what lies outside the image never wins.
+///
+/// # Shapes
+///
+/// - input: `[batch, channels, height, width]`
+/// - output: `[batch, channels, height', width']`, `height' = (height + 2 padding - kernel) / stride + 1`
+#[must_use]
+pub fn max_pool2d(input: Tensor<4>, kernel: usize, stride: usize, padding: usize) -> Tensor<4> {
+    let options = MaxPoolOptions::new([kernel; 2]).with_stride([stride; 2]).with_padding([padding; 2]);
+    report("MaxPool2d", burn::tensor::module::max_pool2d(input, options))
+}
+
+/// The mean of windows that cut the image into `size`x`size` parts.
+///
+/// # Shapes
+///
+/// - input: `[batch, channels, height, width]`
+/// - output: `[batch, channels, size, size]`
+#[must_use]
+pub fn adaptive_avg_pool2d(input: Tensor<4>, size: usize) -> Tensor<4> {
+    report("AdaptiveAvgPool2d", burn::tensor::module::adaptive_avg_pool2d(input, [size; 2]))
+}
+
+fn report(kind: &'static str, output: Tensor<4>) -> Tensor<4> {
+    trace::report(|| Event { kind, param: None, output: output.dims().to_vec(), macs: 0 });
+    output
+}

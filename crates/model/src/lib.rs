@@ -1,0 +1,37 @@
+//! Image networks: config to module, weights, losses.
+//!
+//! Read in this order:
+//!
+//! 1. [`layer`]: convolution, linear and batch normalization with PyTorch's names, layouts and starting values.
+//! 2. [`Mlp`], [`SmallCnn`], [`ResNet`], [`CifarResNet`]: one network a file, `Config → init → forward`.
+//! 3. [`ModelConfig`] and [`Model`]: the closed set of them, by name, and as serde data.
+//! 4. [`named_tensors`] and [`load_tensors`]: weights out and in, strictly.
+//! 5. [`summarize`]: the layer table. [`cross_entropy`]: the loss. [`parse_device`]: where tensors live.
+//!
+//! Networks are plain `Tensor<D>` code. In Burn 0.22 the backend is no type parameter: features compile backends in, and
+//! the [`Device`](burn::tensor::Device) given to `init` picks one at run time. A network made on `device.autodiff()`
+//! learns; the same network made on `device`, or taken off it with `Module::valid`, only infers.
+
+mod cifar_resnet;
+mod device;
+mod init;
+pub mod layer;
+mod loss;
+mod mlp;
+mod params;
+mod resnet;
+mod small_cnn;
+mod summary;
+mod trace;
+mod zoo;
+
+pub use cifar_resnet::{CifarResNet, CifarResNetConfig};
+pub use device::{DeviceError, available_devices, default_device, parse_device};
+pub use init::InitRng;
+pub use loss::cross_entropy;
+pub use mlp::{Mlp, MlpConfig};
+pub use params::{ParamError, load_tensors, named_tensors};
+pub use resnet::{ResNet, ResNetConfig, Stem};
+pub use small_cnn::{SmallCnn, SmallCnnConfig};
+pub use summary::{LayerRow, Summary, summarize};
+pub use zoo::{ConfigError, InputShape, Model, ModelConfig, NameInfo};

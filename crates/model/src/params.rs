@@ -1,0 +1,286 @@
+//! Weights out and in, under PyTorch's names and in PyTorch's layouts.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Shape, Tensor, TensorData};
+
+use crate::Model;
+
+/// Why tensors do not fit a network.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParamError {
+    /// The network needs a tensor that is not there.
+    #[error("tensor `{name}` is missing{}", hint(nearest))]
+    Missing {
+        /// The tensor.
+        name: String,
+        /// The nearest name that is there and not used.
+        nearest: Option<String>,
+    },
+    /// There is a tensor that the network has no place for.
+    #[error("tensor `{name}` belongs to no layer of this network")]
+    Extra {
+        /// The tensor.
+        name: String,
+    },
+    /// A tensor has another shape than the network's.
+    #[error("tensor `{name}` is {found:?}, the network needs {needed:?}")]
+    Shape {
+        /// The tensor.
+        name: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The network's.
+        needed: Vec<usize>,
+    },
+    /// A tensor has an infinite value or one that is no number.
+    #[error("tensor `{name}` has a value that is not finite at position {position}")]
+    NotFinite {
+        /// The tensor.
+        name: String,
+        /// The first such value, counted in row-major order.
+        position: usize,
+    },
+}
+
+fn hint(nearest: &Option<String>) -> String {
+    nearest.as_ref().map_or_else(String::new, |name| format!("; the file has an unused `{name}`"))
+}
+
+/// Every tensor of the network in f32, by its PyTorch name, in the order of construction: weights, biases and running
+/// statistics.
+#[must_use]
+pub fn named_tensors(model: &Model) -> Vec<(String, TensorData)> {
+    struct Collector {
+        place: Place,
+        tensors: Vec<(String, TensorData)>,
+    }
+    impl ModuleVisitor for Collector {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let mut tensor = param.val();
+            if self.place.is_transposed() {
+                tensor = tensor.swap_dims(0, 1);
+            }
+            self.tensors.push((self.place.name(), tensor.into_data().convert::<f32>()));
+        }
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.place.enter(name, container);
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.place.exit();
+        }
+    }
+    let mut collector = Collector { place: Place::default(), tensors: Vec::new() };
+    model.visit(&mut collector);
+    collector.tensors
+}
+
+/// What is known of a parameter without drawing its values.
+#[derive(Debug, Clone)]
+pub(crate) struct ParamInfo {
+    pub(crate) name: String,
+    pub(crate) id: ParamId,
+    /// PyTorch's layout.
+    pub(crate) shape: Vec<usize>,
+    /// Whether it is learned; running statistics are not.
+    pub(crate) learned: bool,
+}
+
+/// The parameters in the order of construction.
+pub(crate) fn param_infos(model: &Model) -> Vec<ParamInfo> {
+    struct Lister {
+        place: Place,
+        params: Vec<ParamInfo>,
+    }
+    impl ModuleVisitor for Lister {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let name = self.place.name();
+            let learned = !name.ends_with("running_mean") && !name.ends_with("running_var");
+            let shape = self.place.file_shape(&param.lazy_shape());
+            self.params.push(ParamInfo { name, id: param.id, shape, learned });
+        }
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.place.enter(name, container);
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.place.exit();
+        }
+    }
+    let mut lister = Lister { place: Place::default(), params: Vec::new() };
+    model.visit(&mut lister);
+    lister.params
+}
+
+/// Puts `tensors` (f32, PyTorch's names and layouts) into the network.
+///
+/// PyTorch's `num_batches_tracked` counters are ignored: nothing depends on them.
+///
+/// # Errors
+///
+/// The first tensor that is missing, extra, misshapen or not finite. Nothing is loaded then.
+pub fn load_tensors(model: Model, mut tensors: BTreeMap<String, TensorData>) -> Result<Model, ParamError> {
+    tensors.retain(|name, _| !name.ends_with("num_batches_tracked"));
+    let needed = param_infos(&model);
+    for ParamInfo { name, shape, .. } in &needed {
+        let Some(tensor) = tensors.get(name) else {
+            let unused = tensors.keys().filter(|name| needed.iter().all(|info| info.name != **name));
+            let nearest = unused
+                .map(|other| (strsim::jaro_winkler(name, other), other))
+                .filter(|(likeness, _)| *likeness > 0.8)
+                .max_by(|a, b| a.0.total_cmp(&b.0));
+            let nearest = nearest.map(|(_, name)| name.clone());
+            return Err(ParamError::Missing { name: name.clone(), nearest });
+        };
+        if tensor.shape().to_vec() != *shape {
+            let found = tensor.shape().to_vec();
+            return Err(ParamError::Shape { name: name.clone(), found, needed: shape.clone() });
+        }
+        if let Some(position) = tensor.iter::<f32>().position(|value| !value.is_finite()) {
+            return Err(ParamError::NotFinite { name: name.clone(), position });
+        }
+    }
+    if tensors.len() > needed.len() {
+        let extra = tensors.into_keys().find(|name| needed.iter().all(|info| info.name != *name));
+        return Err(ParamError::Extra { name: extra.unwrap_or_default() });
+    }
+
+    struct Loader {
+        place: Place,
+        tensors: BTreeMap<String, TensorData>,
+    }
+    impl ModuleMapper for Loader {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let Some(data) = self.tensors.remove(&self.place.name()) else {
+                return param;
+            };
+            let device = param.lazy_device();
+            let mut tensor = Tensor::from_data(data, &device);
+            if self.place.is_transposed() {
+                // Copied once here, so that no step works on a transposed view.
+                let transposed = tensor.swap_dims(0, 1).into_data();
+                tensor = Tensor::from_data(transposed, &device);
+            }
+            let id = param.id;
+            param.transform_for_load(tensor, id)
+        }
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.place.enter(name, container);
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.place.exit();
+        }
+    }
+    Ok(model.map(&mut Loader { place: Place::default(), tensors }))
+}
+
+/// Where a traversal of the module tree is.
+#[derive(Debug, Default)]
+struct Place {
+    /// Name and container of each step.
+    steps: Vec<(String, String)>,
+}
+
+impl Place {
+    fn enter(&mut self, name: &str, container: &str) {
+        self.steps.push((name.to_owned(), container.to_owned()));
+    }
+
+    fn exit(&mut self) {
+        self.steps.pop();
+    }
+
+    /// The PyTorch name: the step into the variant of [`Model`] is no part of it.
+    fn name(&self) -> String {
+        let names: Vec<&str> = self
+            .steps
+            .iter()
+            .filter(|(_, container)| !container.starts_with("Enum:"))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        names.join(".")
+    }
+
+    /// Whether files hold this parameter the other way round.
+    fn is_transposed(&self) -> bool {
+        self.steps.last().is_some_and(|(name, container)| name == "weight" && container == "Struct:Linear")
+    }
+
+    fn file_shape(&self, shape: &Shape) -> Vec<usize> {
+        let mut shape = shape.to_vec();
+        if self.is_transposed() {
+            shape.reverse();
+        }
+        shape
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{InputShape, ModelConfig};
+    use burn::tensor::Device;
+
+    fn model(seed: u64) -> Model {
+        let input = InputShape { channels: 1, height: 8, width: 8 };
+        ModelConfig::from_name("small_cnn", input, 3).unwrap().init(seed, &Device::flex())
+    }
+
+    fn tensors(seed: u64) -> BTreeMap<String, TensorData> {
+        named_tensors(&model(seed)).into_iter().collect()
+    }
+
+    #[test]
+    fn weights_survive_the_way_out_and_in() {
+        let loaded = load_tensors(model(2), tensors(1)).unwrap();
+        assert_eq!(named_tensors(&loaded), named_tensors(&model(1)));
+        assert_ne!(named_tensors(&loaded), named_tensors(&model(2)));
+    }
+
+    #[test]
+    fn linear_weights_are_written_as_pytorch_has_them() {
+        assert_eq!(tensors(0)["fc2.weight"].shape().to_vec(), [3, 128]);
+    }
+
+    #[test]
+    fn a_missing_tensor_is_named_with_the_nearest_unused_one() {
+        let mut tensors = tensors(0);
+        let weight = tensors.remove("fc1.weight").unwrap();
+        tensors.insert("fc1.weigth".into(), weight);
+        let error = load_tensors(model(0), tensors).unwrap_err();
+        let nearest = Some("fc1.weigth".to_owned());
+        assert_eq!(error, ParamError::Missing { name: "fc1.weight".into(), nearest });
+    }
+
+    #[test]
+    fn an_extra_tensor_is_named() {
+        let mut tensors = tensors(0);
+        tensors.insert("fc3.weight".into(), TensorData::from([1f32]));
+        let error = load_tensors(model(0), tensors).unwrap_err();
+        assert_eq!(error, ParamError::Extra { name: "fc3.weight".into() });
+    }
+
+    #[test]
+    fn a_misshapen_tensor_is_named() {
+        let mut tensors = tensors(0);
+        tensors.insert("bn1.bias".into(), TensorData::from([1f32]));
+        let error = load_tensors(model(0), tensors).unwrap_err();
+        assert_eq!(error, ParamError::Shape { name: "bn1.bias".into(), found: vec![1], needed: vec![32] });
+    }
+
+    #[test]
+    fn a_value_that_is_not_finite_is_found() {
+        let mut tensors = tensors(0);
+        tensors.insert("fc2.bias".into(), TensorData::from([1f32, f32::NAN, 0.0]));
+        let error = load_tensors(model(0), tensors).unwrap_err();
+        assert_eq!(error, ParamError::NotFinite { name: "fc2.bias".into(), position: 1 });
+    }
+
+    #[test]
+    fn pytorch_counters_are_ignored() {
+        let mut tensors = tensors(0);
+        tensors.insert("bn1.num_batches_tracked".into(), TensorData::from([7f32]));
+        assert!(load_tensors(model(0), tensors).is_ok());
+    }
+}

@@ -1,0 +1,182 @@
+//! Networks against their PyTorch references: keys, parameter counts, logits, loss and every gradient norm.
+//!
+//! The references are not in the repository. Where `shared/golden/models.json` is found above this crate, or below the
+//! folder that `PYROGRAPH_SHARED` names, they are checked; elsewhere the tests say so and pass.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
+use pyrograph_model::{InputShape, Model, ModelConfig, cross_entropy, load_tensors, named_tensors};
+use serde_json::Value;
+
+#[test]
+fn resnet18_equals_torchvision() {
+    check("resnet18");
+}
+
+#[test]
+fn resnet34_equals_torchvision() {
+    check("resnet34");
+}
+
+#[test]
+fn resnet50_equals_torchvision() {
+    check("resnet50");
+}
+
+fn check(name: &str) {
+    let Some(golden) = golden(&format!("torchvision/{name}")) else {
+        println!("skipped: shared/golden/models.json not found");
+        return;
+    };
+    let number = |key: &str| golden[key].as_f64().unwrap();
+    let floats = |key: &str| golden[key].as_array().unwrap().iter().flat_map(numbers).collect::<Vec<f64>>();
+    let dims: Vec<usize> = golden["input"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as usize).collect();
+    let input = InputShape { channels: dims[1], height: dims[2], width: dims[3] };
+    let config = ModelConfig::from_name(name, input, 1000).unwrap();
+
+    // Keys and shapes: all of PyTorch's but its batch counters, and nothing else.
+    let device = Device::flex();
+    let shapes: BTreeMap<String, Vec<usize>> =
+        named_tensors(&config.init(0, &device)).into_iter().map(|(k, t)| (k, t.shape().to_vec())).collect();
+    let keys = golden["keys"].as_object().unwrap();
+    let expected: BTreeMap<String, Vec<usize>> = keys
+        .iter()
+        .filter(|(key, _)| !key.ends_with("num_batches_tracked"))
+        .map(|(key, shape)| (key.clone(), numbers(shape).into_iter().map(|n| n as usize).collect()))
+        .collect();
+    assert_eq!(shapes, expected);
+    assert_eq!(config.parameters(), number("params") as usize);
+
+    // Logits.
+    let filled = |device: &Device| {
+        let tensors = expected.iter().map(|(k, shape)| (k.clone(), fill(k, shape))).collect();
+        load_tensors(config.init(0, device), tensors).unwrap()
+    };
+    let count: usize = dims.iter().product();
+    let image = |device: &Device| {
+        let values: Vec<f32> = unit("input", count).into_iter().map(|u| (2.0 * u - 1.0) as f32).collect();
+        Tensor::<4>::from_data(TensorData::new(values, [dims[0], dims[1], dims[2], dims[3]]), device)
+    };
+    let logits = filled(&device).forward(image(&device)).into_data().to_vec::<f32>().unwrap();
+    let rows: Vec<&[f32]> = logits.chunks(1000).collect();
+    let first: Vec<f64> = rows.iter().flat_map(|row| &row[..8]).map(|&v| f64::from(v)).collect();
+    let norms: Vec<f64> = rows.iter().map(|row| norm(row)).collect();
+    let scale = norms.iter().sum::<f64>() / norms.len() as f64 / 1000f64.sqrt();
+    let worst_logit = worst(first.iter().zip(floats("eval_logits_first8")).map(|(a, b)| (a - b).abs() / b.abs().max(scale)));
+    let worst_norm = worst(norms.iter().zip(floats("eval_logits_l2")).map(|(a, b)| (a / b - 1.0).abs()));
+    assert!(worst_logit < 1e-3 && worst_norm < 1e-3, "{name}: logits off by {worst_logit}, norms by {worst_norm}");
+
+    // Loss and gradients.
+    let device = device.autodiff();
+    let model = filled(&device);
+    let targets = Tensor::<1, Int>::from_ints([0, 1], &device);
+    let loss = cross_entropy(model.forward(image(&device)), targets, 0.0);
+    let off = (f64::from(loss.clone().into_scalar::<f32>()) - number("train_loss_targets_0_1")).abs();
+    let allowed = (3.0 * number("torch_f32_loss_dev")).max(1e-4);
+    assert!(off < allowed, "{name}: loss off by {off}, allowed {allowed}");
+    let gradients = gradient_norms(&model, &loss.backward());
+    let expected: BTreeMap<&String, f64> =
+        golden["train_grad_l2"].as_object().unwrap().iter().map(|(k, v)| (k, v.as_f64().unwrap())).collect();
+    assert_eq!(gradients.keys().collect::<Vec<_>>(), expected.keys().copied().collect::<Vec<_>>());
+    let largest = worst(expected.values().copied());
+    let allowed = (3.0 * number("torch_f32_worst_grad_rel")).max(1e-3);
+    let mut worst_gradient: f64 = 0.0;
+    for (key, reference) in expected {
+        let ours = gradients[key];
+        if reference > 1e-4 * largest {
+            let off = (ours / reference - 1.0).abs();
+            assert!(off < allowed, "{name}: gradient of {key} off by {off}, allowed {allowed}");
+            worst_gradient = worst_gradient.max(off);
+        } else {
+            assert!(ours < 1e-3 * largest, "{name}: gradient of {key} is {ours}, should be about 0");
+        }
+    }
+    println!("{name}: logits {worst_logit:.1e}, loss {off:.1e}, gradients {worst_gradient:.1e} from PyTorch's f64");
+}
+
+fn gradient_norms(model: &Model, gradients: &Gradients) -> BTreeMap<String, f64> {
+    struct Norms<'a> {
+        gradients: &'a Gradients,
+        path: Vec<String>,
+        norms: BTreeMap<String, f64>,
+    }
+    impl ModuleVisitor for Norms<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = param.val().grad(self.gradients) {
+                let values = gradient.into_data().to_vec::<f32>().unwrap();
+                // The first step is the variant of `Model`.
+                self.norms.insert(self.path[1..].join("."), norm(&values));
+            }
+        }
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.into());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+    }
+    let mut norms = Norms { gradients, path: Vec::new(), norms: BTreeMap::new() };
+    model.visit(&mut norms);
+    norms.norms
+}
+
+fn norm(values: &[f32]) -> f64 {
+    values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt()
+}
+
+fn worst(values: impl Iterator<Item = f64>) -> f64 {
+    values.fold(0.0, f64::max)
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    match value {
+        Value::Array(values) => values.iter().flat_map(numbers).collect(),
+        value => vec![value.as_f64().unwrap()],
+    }
+}
+
+fn golden(name: &str) -> Option<Value> {
+    let shared = match std::env::var_os("PYROGRAPH_SHARED") {
+        Some(shared) => PathBuf::from(shared),
+        None => PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .ancestors()
+            .map(|folder| folder.join("shared"))
+            .find(|shared| shared.join("golden").is_dir())?,
+    };
+    let text = std::fs::read_to_string(shared.join("golden/models.json")).ok()?;
+    let all: Value = serde_json::from_str(&text).unwrap();
+    all["models"].as_array().unwrap().iter().find(|model| model["name"] == name).cloned()
+}
+
+/// The value that the references give a tensor, from its name alone.
+fn fill(name: &str, shape: &[usize]) -> TensorData {
+    let count: usize = shape.iter().product();
+    let fan_in: usize = shape[1..].iter().product();
+    let unit = unit(name, count);
+    let values: Vec<f32> = match shape.len() {
+        0 | 1 if name.ends_with("running_var") => unit.into_iter().map(|u| (0.75 + 0.5 * u) as f32).collect(),
+        0 | 1 if name.ends_with("weight") => unit.into_iter().map(|u| (0.9 + 0.2 * u) as f32).collect(),
+        0 | 1 => unit.into_iter().map(|u| (0.1 * (2.0 * u - 1.0)) as f32).collect(),
+        rank => {
+            let bound = ((if rank >= 4 { 6.0 } else { 3.0 }) / fan_in as f64).sqrt();
+            unit.into_iter().map(|u| ((2.0 * u - 1.0) * bound) as f32).collect()
+        }
+    };
+    TensorData::new(values, shape.to_vec())
+}
+
+/// `count` fractions in `[0, 1)`: SplitMix64 of FNV-1a of the name.
+fn unit(name: &str, count: usize) -> Vec<f64> {
+    let key = name.bytes().fold(0xCBF2_9CE4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01B3));
+    (0..count as u64)
+        .map(|n| {
+            let z = key.wrapping_add(n).wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            ((z ^ (z >> 31)) >> 40) as f64 / f64::from(1u32 << 24)
+        })
+        .collect()
+}

@@ -1,0 +1,123 @@
+//! `pyrograph eval`.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use pyrograph::data::source::Source;
+use pyrograph::data::tensor::TensorLoader;
+use pyrograph::data::{DataSet, Loader, LoaderConfig};
+use pyrograph::infer::{ModelFile, Tally, align, evaluate};
+use pyrograph::train::DataRecipe;
+
+use super::Compute;
+
+/// Arguments of `eval`.
+#[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// Model file, as best.safetensors of a run folder
+    model: PathBuf,
+
+    /// Images to measure on, as for `train`; `digits` for the drawn digits
+    data: String,
+
+    /// Part of the data [default: the first it has of test, validation, train]
+    #[arg(long)]
+    part: Option<Part>,
+
+    /// Images a batch
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    batch: usize,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    compute: Compute,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Part {
+    Train,
+    Validation,
+    Test,
+}
+
+pub(crate) fn run(args: &EvalArgs) -> Result<ExitCode> {
+    let threads = args.compute.threads()?;
+    let (device, _) = args.compute.device()?;
+    let file = ModelFile::load(&args.model, &device)?;
+    let data =
+        if args.data == DataRecipe::DIGITS { DataSet::digits(0) } else { DataSet::open(&args.data)? };
+    let (name, source) = part(&data, args.part)?;
+    let source = align(source, &file.class_names)?;
+    let config = LoaderConfig {
+        batch_size: args.batch,
+        preprocess: file.preprocess.clone(),
+        threads,
+        ..LoaderConfig::default()
+    };
+    let loader = TensorLoader::new(Loader::new(source, config)?, device);
+    let evaluation = evaluate(&file.model, &loader, 0, |_| {})?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let tally = &evaluation.tally;
+        let report = serde_json::json!({
+            "part": name,
+            "images": tally.samples(),
+            "accuracy": tally.top1(),
+            "top5": tally.top5(),
+            "loss": tally.loss(),
+            "classes": file.class_names,
+            "confusion": tally.confusion().chunks(tally.classes()).collect::<Vec<_>>(),
+        });
+        writeln!(out, "{report}")?;
+    } else {
+        writeln!(out, "{}", data.description)?;
+        write_table(&mut out, name, &evaluation.tally, &file.class_names)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn part(data: &DataSet, wanted: Option<Part>) -> Result<(&'static str, Arc<dyn Source>)> {
+    let train = ("train", Some(data.train.clone()));
+    let valid = ("validation", data.valid.clone());
+    let test = ("test", data.test.clone());
+    let parts = match wanted {
+        Some(Part::Train) => vec![train],
+        Some(Part::Validation) => vec![valid],
+        Some(Part::Test) => vec![test],
+        None => vec![test, valid, train],
+    };
+    parts
+        .into_iter()
+        .find_map(|(name, source)| source.map(|source| (name, source)))
+        .context("the data has no such part")
+}
+
+fn write_table(out: &mut impl Write, part: &str, tally: &Tally, names: &[String]) -> std::io::Result<()> {
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max("class".len());
+    writeln!(out, "{:<width$}  images  recall  precision", "class")?;
+    let percent = |part: u64, whole: u64| {
+        if whole == 0 { "-".to_owned() } else { format!("{:.1} %", 100.0 * part as f64 / whole as f64) }
+    };
+    let classes = tally.classes();
+    for (class, name) in names.iter().enumerate() {
+        let row: u64 = tally.confusion()[class * classes..][..classes].iter().sum();
+        let column: u64 = tally.confusion().iter().skip(class).step_by(classes).sum();
+        let right = tally.confusion()[class * classes + class];
+        writeln!(out, "{name:<width$}  {row:>6}  {:>6}  {:>9}", percent(right, row), percent(right, column))?;
+    }
+    writeln!(
+        out,
+        "{part} accuracy {:.2} %  (top-5 {:.2} %, loss {:.4}, {} images)",
+        100.0 * tally.top1(),
+        100.0 * tally.top5(),
+        tally.loss(),
+        tally.samples()
+    )
+}

@@ -1,0 +1,98 @@
+//! `pyrograph predict`.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use pyrograph::data::source::image_files;
+use pyrograph::data::{Error as DataError, Image, Limits, decode};
+use pyrograph::infer::{Prediction, Predictor};
+
+use super::Compute;
+
+/// Images that go through the network together.
+const BATCH: usize = 32;
+
+/// Arguments of `predict`.
+#[derive(Debug, Args)]
+pub(crate) struct PredictArgs {
+    /// Model file, as best.safetensors of a run folder
+    model: PathBuf,
+
+    /// Image files, folders of them, or - for one image on standard input
+    #[arg(required = true)]
+    images: Vec<PathBuf>,
+
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+
+    /// Classes to print, the most probable first
+    #[arg(long, value_name = "K", default_value_t = 3)]
+    top: usize,
+
+    #[command(flatten)]
+    compute: Compute,
+}
+
+pub(crate) fn run(args: &PredictArgs) -> Result<ExitCode> {
+    args.compute.threads()?;
+    let (device, _) = args.compute.device()?;
+    let predictor = Predictor::load(&args.model, &device)?;
+    let mut paths = Vec::new();
+    for path in &args.images {
+        if path.is_dir() {
+            let found = image_files(path)?;
+            if found.is_empty() {
+                bail!("{}: no images in this folder", path.display());
+            }
+            paths.extend(found);
+        } else {
+            paths.push(path.clone());
+        }
+    }
+    let mut failed = 0;
+    let mut out = std::io::stdout().lock();
+    for paths in paths.chunks(BATCH) {
+        let mut names = Vec::new();
+        let mut images = Vec::new();
+        for path in paths {
+            match read(path) {
+                Ok(image) => {
+                    names.push(path);
+                    images.push(image);
+                }
+                // One bad image among many must not hide the answers for the others.
+                Err(error) => {
+                    failed += 1;
+                    eprintln!("error: {error}");
+                }
+            }
+        }
+        for (path, predictions) in names.into_iter().zip(predictor.predict(images, args.top.max(1))?) {
+            writeln!(out, "{}", if args.json { json(path, &predictions) } else { text(path, &predictions) })?;
+        }
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn read(path: &Path) -> pyrograph::data::Result<Image> {
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().lock().read_to_end(&mut bytes).map_err(|e| DataError::at("standard input", e))?;
+        return decode(&bytes, &Limits::default()).map_err(|kind| DataError::at("standard input", kind));
+    }
+    Image::open(path)
+}
+
+fn json(path: &Path, predictions: &[Prediction]) -> String {
+    serde_json::json!({ "image": path.to_string_lossy(), "predictions": predictions }).to_string()
+}
+
+fn text(path: &Path, predictions: &[Prediction]) -> String {
+    let classes: Vec<String> =
+        predictions.iter().map(|p| format!("{} {:.1} %", p.class, 100.0 * p.probability)).collect();
+    format!("{}: {}", path.display(), classes.join(", "))
+}

@@ -1,0 +1,152 @@
+//! `pyrograph train`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use pyrograph::train::{Recipe, RunOptions, run as train};
+
+use super::{Compute, program};
+
+const EXAMPLES: &str = "\
+Examples:
+  pyrograph train                                     the drawn digits that come with the program
+  pyrograph train photos/                             one folder a class, or train/ and validation/ of such
+  pyrograph train mnist/ --model mlp --epochs 10      IDX files
+  pyrograph train photos/ --recipe run.toml --set optim.lr=0.01
+
+DATA is a folder of class folders, a folder with train/ and validation/ or test/ of them, a folder with the IDX files of the
+MNIST family or the binary files of CIFAR, or one such file.";
+
+/// Arguments of `train`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct TrainArgs {
+    /// Images to learn from; without it the drawn digits
+    data: Option<String>,
+
+    /// Network (see `pyrograph models`)
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+
+    /// Passes over the training images
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+
+    /// Images a step
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+
+    /// Seed of weights, order, splits and augmentation
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// Height and width in pixels that the network sees
+    #[arg(long, value_name = "PIXELS")]
+    size: Option<u32>,
+
+    /// Stop early: accuracy=0.93, top5=0.99, loss=0.1 or patience=5 (epochs); may be given several times
+    #[arg(long, value_name = "GOAL=VALUE")]
+    until: Vec<String>,
+
+    /// Start from a recipe file (TOML); the other arguments override it
+    #[arg(long, value_name = "FILE")]
+    recipe: Option<PathBuf>,
+
+    /// Set any key of the recipe, as optim.lr=0.01; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+
+    /// Run folder to make; one with files in it is refused [default: runs/MODEL-N]
+    #[arg(long, value_name = "RUN_FOLDER")]
+    out: Option<PathBuf>,
+
+    /// Burn's full-screen display (needs a build with `--features tui`)
+    #[arg(long)]
+    tui: bool,
+
+    /// Print the recipe that would run, and stop
+    #[arg(long)]
+    print_recipe: bool,
+
+    #[command(flatten)]
+    compute: Compute,
+}
+
+impl TrainArgs {
+    fn recipe(&self) -> Result<Recipe> {
+        let mut recipe = match &self.recipe {
+            Some(path) => Recipe::load(path)?,
+            None => Recipe::default(),
+        };
+        if let Some(data) = &self.data {
+            recipe.data.path.clone_from(data);
+        }
+        if let Some(model) = &self.model {
+            recipe.model.clone_from(model);
+        }
+        recipe.epochs = self.epochs.unwrap_or(recipe.epochs);
+        recipe.batch = self.batch.unwrap_or(recipe.batch);
+        recipe.seed = self.seed.unwrap_or(recipe.seed);
+        recipe.data.size = self.size.or(recipe.data.size);
+        recipe.check()?;
+        for goal in &self.until {
+            let (name, value) = pair("--until", goal)?;
+            if !matches!(name, "accuracy" | "top5" | "loss" | "patience") {
+                bail!("--until {goal}: `{name}` is none of accuracy, top5, loss, patience");
+            }
+            recipe = recipe.set(&format!("stop.{name}"), value)?;
+        }
+        for setting in &self.set {
+            let (key, value) = pair("--set", setting)?;
+            recipe = recipe.set(key, value)?;
+        }
+        Ok(recipe)
+    }
+}
+
+fn pair<'a>(option: &str, text: &'a str) -> Result<(&'a str, &'a str)> {
+    text.split_once('=').with_context(|| format!("{option} {text}: not of the form NAME=VALUE"))
+}
+
+pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
+    let recipe = args.recipe()?;
+    if args.print_recipe {
+        print!("{}", recipe.to_toml()?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.tui && !cfg!(feature = "tui") {
+        bail!("this build has no full-screen display; rebuild with `--features tui`");
+    }
+    let threads = args.compute.threads()?;
+    let (device, device_name) = args.compute.device()?;
+    let options = RunOptions { device, device_name, threads, out: args.out.clone(), verbose: true, tui: args.tui };
+    let outcome = train(&recipe, &options)?;
+
+    let folder = &outcome.folder;
+    let tally = &outcome.evaluation.tally;
+    let (program, model) = (program(), folder.best_model());
+    let data = if args.data.is_some() || args.recipe.is_some() { recipe.data.path.as_str() } else { "digits" };
+    println!(
+        "{} accuracy {:.2} %  (top-5 {:.2} %, loss {:.4}, {} images, best epoch {} of {}, trained in {:.0} s)",
+        outcome.measured_on,
+        100.0 * tally.top1(),
+        100.0 * tally.top5(),
+        tally.loss(),
+        tally.samples(),
+        outcome.fitted.best_epoch,
+        outcome.fitted.epochs.len(),
+        outcome.train_seconds,
+    );
+    println!();
+    println!("Model   {}", model.display());
+    println!("Report  {}", folder.report().display());
+    println!("Folder  {}", folder.path().display());
+    println!();
+    println!("Next:");
+    println!("  {program} predict {} {}", model.display(), folder.example().display());
+    println!("  {program} eval {} {data}", model.display());
+    println!("  {program} summary {}", model.display());
+    Ok(ExitCode::SUCCESS)
+}

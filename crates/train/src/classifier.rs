@@ -1,0 +1,61 @@
+//! A network with its loss, as Burn's learner wants it.
+
+use burn::module::Module;
+use burn::tensor::{Int, Tensor};
+use burn::train::metric::ItemLazy;
+use burn::train::{InferenceStep, TrainOutput, TrainStep};
+use pyrograph_data::tensor::ImageBatch;
+use pyrograph_model::{Model, cross_entropy};
+
+/// A classification network with cross entropy.
+#[derive(Module, Debug)]
+pub struct Classifier {
+    /// The network: images `[batch, channels, height, width]` to logits `[batch, classes]`.
+    pub model: Model,
+    label_smoothing: f64,
+}
+
+impl Classifier {
+    /// A classifier whose targets are smoothed by `label_smoothing` (0 for none) while training.
+    #[must_use]
+    pub fn new(model: Model, label_smoothing: f64) -> Self {
+        Self { model, label_smoothing }
+    }
+}
+
+/// What one step leaves behind for the metrics.
+#[derive(Debug, Clone)]
+pub struct StepOutput {
+    /// `[batch, classes]`.
+    pub logits: Tensor<2>,
+    /// `[batch]`.
+    pub targets: Tensor<1, Int>,
+}
+
+impl ItemLazy for StepOutput {
+    fn sync(self) -> Result<Self, burn::tensor::ExecutionError> {
+        self.logits.device().flush()?;
+        Ok(Self { logits: self.logits.without_autodiff(), targets: self.targets.without_autodiff() })
+    }
+}
+
+impl TrainStep for Classifier {
+    type Input = ImageBatch;
+    type Output = StepOutput;
+
+    fn step(&self, batch: ImageBatch) -> TrainOutput<StepOutput> {
+        let logits = self.model.forward(batch.images);
+        let loss = cross_entropy(logits.clone(), batch.targets.clone(), self.label_smoothing);
+        let output = StepOutput { logits: logits.detach(), targets: batch.targets };
+        TrainOutput::new(self, loss.backward(), output)
+    }
+}
+
+impl InferenceStep for Classifier {
+    type Input = ImageBatch;
+    type Output = StepOutput;
+
+    fn step(&self, batch: ImageBatch) -> StepOutput {
+        StepOutput { logits: self.model.forward(batch.images), targets: batch.targets }
+    }
+}

@@ -1,0 +1,34 @@
+//! Recipes, runs and reports, on Burn's learner.
+//!
+//! Read in this order:
+//!
+//! 1. [`Recipe`]: everything that decides the result of a run, as TOML.
+//! 2. [`Schedule`]: the learning rate as a function of the step.
+//! 3. [`Classifier`]: a network with its loss, as Burn's `TrainStep` and `InferenceStep`.
+//! 4. [`Scores`]: loss and accuracy of an epoch, as a Burn `Metric`.
+//! 5. [`EpochLoop`]: the training loop on one page, as a Burn `SupervisedLearningStrategy`.
+//! 6. [`run`]: a recipe and a data set become a run folder with models, metrics and [`report`].
+
+mod classifier;
+mod epoch_loop;
+mod error;
+mod picture;
+mod plan;
+mod progress;
+mod recipe;
+pub mod report;
+mod run;
+mod run_folder;
+mod schedule;
+mod scores;
+
+pub use classifier::Classifier;
+pub use epoch_loop::{EpochLoop, Fitted, Observer, StopRule, Stopped};
+pub use error::{Error, Result};
+pub use plan::Plan;
+pub use recipe::{Augmentation, DataRecipe, OptimRecipe, Recipe, ScheduleRecipe, StopRecipe};
+pub use report::EpochRow;
+pub use run::{MeasuredSource, Outcome, RunOptions, run, run_plan};
+pub use run_folder::RunFolder;
+pub use schedule::Schedule;
+pub use scores::Scores;

@@ -1,0 +1,28 @@
+//! Pictures as PNG bytes for the report.
+
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+use pyrograph_data::{Image, resize};
+
+/// The longest side of a picture in a report, in pixels.
+const LONGEST: u32 = 160;
+
+/// The picture as PNG, made smaller where it is larger than a report needs. Empty if it cannot be encoded.
+pub(crate) fn png(picture: &Image) -> Vec<u8> {
+    let longest = picture.width().max(picture.height());
+    let small;
+    let picture = if longest > LONGEST {
+        let side = |length: u32| (length * LONGEST / longest).max(1);
+        small = resize(picture, side(picture.width()), side(picture.height()));
+        &small
+    } else {
+        picture
+    };
+    let color = if picture.channels() == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+    let mut bytes = Vec::new();
+    match PngEncoder::new(&mut bytes).write_image(picture.pixels(), picture.width(), picture.height(), color)
+    {
+        Ok(()) => bytes,
+        Err(_) => Vec::new(),
+    }
+}

@@ -1,0 +1,184 @@
+//! A recipe and a data set, decided down to the last shape.
+
+use std::sync::Arc;
+
+use pyrograph_data::source::{Source, Subset, split};
+use pyrograph_data::{DataSet, PixelStats, Preprocess, Resize, pixel_stats};
+use pyrograph_model::{InputShape, ModelConfig};
+
+use crate::{DataRecipe, Error, Recipe, Result};
+
+/// Images above this side are photos: they are brought to one size.
+const LARGEST_NATIVE: u32 = 64;
+/// The side of photos where the recipe names none.
+const PHOTO_SIDE: u32 = 128;
+/// Images that mean and deviation are measured on.
+const STATS_SAMPLES: usize = 2000;
+/// Images that are looked at to learn size and colour.
+const LOOKED_AT: usize = 32;
+
+/// Everything a run needs, with nothing left open.
+pub struct Plan {
+    /// The recipe with its open choices filled in.
+    pub recipe: Recipe,
+    /// The network.
+    pub model: ModelConfig,
+    /// What becomes of an image before the network sees it.
+    pub preprocess: Preprocess,
+    /// The images that are learned from.
+    pub train: Arc<dyn Source>,
+    /// The images that are watched after each epoch.
+    pub valid: Arc<dyn Source>,
+    /// The images of the final answer, where they are not the watched ones.
+    pub test: Option<Arc<dyn Source>>,
+    /// What was found and decided, a sentence each.
+    pub said: Vec<String>,
+}
+
+impl Plan {
+    /// Opens the recipe's data and decides what the recipe leaves open.
+    ///
+    /// # Errors
+    ///
+    /// When the data cannot be read, or the network cannot take it.
+    pub fn new(recipe: &Recipe) -> Result<Self> {
+        recipe.check()?;
+        let data = if recipe.data.path == DataRecipe::DIGITS {
+            DataSet::digits(recipe.seed)
+        } else {
+            DataSet::open(&recipe.data.path)?
+        };
+        Self::for_data(recipe, data)
+    }
+
+    /// The plan of a recipe for a data set that is already open.
+    ///
+    /// # Errors
+    ///
+    /// As [`Plan::new`].
+    pub fn for_data(recipe: &Recipe, data: DataSet) -> Result<Self> {
+        let mut recipe = recipe.clone();
+        let mut said = vec![data.description.clone()];
+        let (train, valid, test) = parts(&recipe, data, &mut said)?;
+
+        let look = Look::at(train.as_ref())?;
+        let channels = *recipe.data.channels.get_or_insert(look.channels);
+        let native = look.common_size.filter(|&(height, width)| height.max(width) <= LARGEST_NATIVE);
+        let (height, width, resize) = match (recipe.data.size, native) {
+            (None, Some((height, width))) => (height, width, Resize::None),
+            (size, _) => {
+                let side = size.unwrap_or(PHOTO_SIDE);
+                (side, side, Resize::ShortSideCenterCrop { short_side: side })
+            }
+        };
+        if recipe.model == "auto" {
+            recipe.model = if height.max(width) <= LARGEST_NATIVE { "small_cnn" } else { "resnet18" }.into();
+        }
+        let mut preprocess = Preprocess { resize, ..Preprocess::new(channels, height, width) };
+        if recipe.data.normalize {
+            let PixelStats { mean, std } = pixel_stats(train.as_ref(), &preprocess, STATS_SAMPLES)?;
+            // A channel that never changes carries nothing; dividing by its deviation would make it noise.
+            let std = std.into_iter().map(|s| if s > 1e-3 { s } else { 1.0 }).collect();
+            preprocess = Preprocess { mean, std, ..preprocess };
+        }
+        let input = InputShape { channels: channels.into(), height: height as usize, width: width as usize };
+        let model = ModelConfig::from_name(&recipe.model, input, train.class_names().len())?;
+        said.push(format!(
+            "Model {} on {input} images, {} parameters",
+            recipe.model,
+            thousands(model.parameters())
+        ));
+        Ok(Self { recipe, model, preprocess, train, valid, test, said })
+    }
+}
+
+type Parts = (Arc<dyn Source>, Arc<dyn Source>, Option<Arc<dyn Source>>);
+
+fn parts(recipe: &Recipe, data: DataSet, said: &mut Vec<String>) -> Result<Parts> {
+    let DataSet { train, valid, test, .. } = data;
+    if let Some(valid) = valid {
+        return Ok((train, valid, test));
+    }
+    let fraction = recipe.data.valid_fraction;
+    if fraction == 0.0 {
+        let Some(test) = test else {
+            return Err(Error::Recipe(
+                "the data has no validation or test part and `data.valid_fraction` is 0; give it a part to measure on"
+                    .into(),
+            ));
+        };
+        said.push("Watching the test images: the best epoch is chosen on them".into());
+        return Ok((train, test, None));
+    }
+    let (kept, apart) = split(train.len(), fraction, recipe.seed);
+    if kept.is_empty() || apart.is_empty() {
+        return Err(Error::Recipe(format!(
+            "{} images cannot be split by `data.valid_fraction` {fraction}; add images or a validation folder",
+            train.len()
+        )));
+    }
+    said.push(format!(
+        "Set apart {} of {} training images for validation",
+        thousands(apart.len()),
+        thousands(train.len())
+    ));
+    let valid: Arc<dyn Source> = Arc::new(Subset::new(train.clone(), apart));
+    Ok((Arc::new(Subset::new(train, kept)), valid, test))
+}
+
+/// What a few images, spread over the set, look like.
+struct Look {
+    channels: u8,
+    /// Height and width, where all have the same.
+    common_size: Option<(u32, u32)>,
+}
+
+impl Look {
+    fn at(source: &dyn Source) -> Result<Self> {
+        let count = source.len().min(LOOKED_AT);
+        let mut channels = 1;
+        let mut sizes = Vec::new();
+        for n in 0..count {
+            let image = source.read(n * source.len() / count)?.image;
+            channels = channels.max(image.channels());
+            sizes.push((image.height(), image.width()));
+        }
+        sizes.dedup();
+        Ok(Self { channels, common_size: sizes.first().copied().filter(|_| sizes.len() == 1) })
+    }
+}
+
+/// 1234567 as `1,234,567`.
+pub(crate) fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+impl std::fmt::Debug for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plan")
+            .field("recipe", &self.recipe)
+            .field("model", &self.model)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        assert_eq!(
+            ["0", "999", "1,000", "1,234,567"].map(String::from),
+            [0, 999, 1000, 1_234_567].map(thousands)
+        );
+    }
+}

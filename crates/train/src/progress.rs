@@ -1,0 +1,107 @@
+//! A plain progress bar as a Burn metrics renderer.
+
+use burn::train::LearnerSummary;
+use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
+use burn::train::metric::MetricDefinition;
+use burn::train::renderer::{
+    EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation, MetricsRendererTraining,
+};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// One bar for the part of the epoch that is under way, with rate and time left, on standard error. Where that is
+/// no terminal nothing is drawn.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    epoch: usize,
+    epochs: usize,
+    visible: bool,
+}
+
+/// A bar over `total` images, labelled `label`, on standard error where that is a terminal.
+pub(crate) fn image_bar(label: String, total: usize) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr_with_hz(10));
+    // The template is a constant: it parses or the first run of a test shows that it does not.
+    if let Ok(style) = ProgressStyle::with_template(
+        "{prefix} {bar:28.cyan/dim} {pos}/{len} images  {per_sec:.0}  {eta} left  {msg}",
+    ) {
+        bar.set_style(style.progress_chars("━━ "));
+    }
+    bar.set_prefix(label);
+    bar
+}
+
+impl Progress {
+    /// Bars from now on, if `visible`.
+    pub(crate) fn new(visible: bool) -> Self {
+        Self { bar: ProgressBar::hidden(), epoch: 1, epochs: 1, visible }
+    }
+}
+
+impl TrainingProgressLogger for Progress {
+    fn start(&mut self, epochs: usize, first_epoch: usize, _: Option<usize>, _: Option<&str>) {
+        self.epochs = epochs;
+        self.epoch = first_epoch;
+    }
+
+    fn start_split(&mut self, split: &str, total: usize) {
+        self.bar.finish_and_clear();
+        if self.visible {
+            self.bar = image_bar(format!("epoch {}/{} {split}", self.epoch, self.epochs), total);
+        }
+    }
+
+    fn update_split(&mut self, done: usize) {
+        self.bar.set_position(done as u64);
+    }
+
+    fn end_split(&mut self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn update_epoch(&mut self, epoch: usize) {
+        self.epoch = epoch + 1;
+    }
+
+    fn end(&mut self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn log_event_training(&mut self, _: String) {}
+}
+
+impl MetricsRendererTraining for Progress {
+    fn update_train(&mut self, state: MetricState) {
+        if let MetricState::Numeric(entry, _) = state {
+            self.bar.set_message(format!("accuracy {}", entry.serialized_entry.formatted));
+        }
+    }
+
+    fn update_valid(&mut self, state: MetricState) {
+        self.update_train(state);
+    }
+
+    fn on_train_end(&mut self, _: Option<LearnerSummary>) -> Result<(), Box<dyn core::error::Error>> {
+        Ok(())
+    }
+}
+
+impl MetricsRenderer for Progress {
+    fn manual_close(&mut self) {}
+
+    fn register_metric(&mut self, _: MetricDefinition) {}
+}
+
+// The learner asks for both halves of the trait; evaluations have a bar of their own.
+impl EvaluationProgressLogger for Progress {
+    fn start_global_progress(&mut self, _: usize) {}
+    fn start_test(&mut self, _: &str, _: usize) {}
+    fn update_test_progress(&mut self, _: usize) {}
+    fn end_test(&mut self) {}
+    fn end_global_progress(&mut self) {}
+    fn log_event_evaluation(&mut self, _: String) {}
+}
+
+impl MetricsRendererEvaluation for Progress {
+    fn update_test(&mut self, _: EvaluationName, _: MetricState) {}
+}

@@ -1,0 +1,456 @@
+//! Everything that decides the result of a run, as TOML.
+//!
+//! ```toml
+//! model = "small_cnn"
+//! epochs = 5
+//! batch = 64
+//! seed = 0
+//!
+//! [data]
+//! path = "digits"
+//!
+//! [optim]
+//! lr = 0.05
+//!
+//! [schedule]
+//! kind = "cosine"
+//! warmup_epochs = 1.0
+//! ```
+//!
+//! What a file leaves out has its default. The device and the number of threads are no part of a recipe: they
+//! change how long a run takes.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Result};
+
+/// The single description of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recipe {
+    /// A network by name (`pyrograph models` lists them), or `auto`: `small_cnn` for images up to 64 pixels,
+    /// `resnet18` above.
+    pub model: String,
+    /// Passes over the training images, at least 1.
+    pub epochs: usize,
+    /// Images a step, at least 1.
+    pub batch: usize,
+    /// Decides initial weights, order, splits and augmentation.
+    pub seed: u64,
+    /// The share of the target's probability spread over all classes, 0 to 1
+    /// (<https://arxiv.org/abs/1512.00567>).
+    pub label_smoothing: f64,
+    /// Which images, and how they are prepared.
+    pub data: DataRecipe,
+    /// Random changes to training images.
+    pub augment: Augmentation,
+    /// Stochastic gradient descent.
+    pub optim: OptimRecipe,
+    /// The learning rate over time.
+    pub schedule: ScheduleRecipe,
+    /// When to stop before the last epoch.
+    pub stop: StopRecipe,
+}
+
+/// Which images, and how they are prepared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataRecipe {
+    /// A folder or file, or `digits`: the drawn digits that come with the program.
+    pub path: String,
+    /// Height and width in pixels that the network sees. Without it: the images' own size where they all have
+    /// the same and at most 64, otherwise 128.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u32>,
+    /// 1 (gray) or 3 (colour). Without it: what the images have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<u8>,
+    /// Whether values are brought to mean 0 and deviation 1 a channel, measured on the training images.
+    /// Otherwise they are 0 to 1.
+    pub normalize: bool,
+    /// The share of the training images set apart for validation where the data has no validation part, 0 to 1.
+    /// With 0, the test part is watched instead.
+    pub valid_fraction: f64,
+}
+
+/// Random changes to training images.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Augmentation {
+    /// Mirror every second image, left to right.
+    pub flip: bool,
+    /// Pad by this many pixels and cut a window of the old size at a random place.
+    pub crop_padding: u32,
+}
+
+/// Stochastic gradient descent, as PyTorch's `SGD`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OptimRecipe {
+    /// The highest learning rate, above 0.
+    pub lr: f64,
+    /// 0 (none) to below 1.
+    pub momentum: f64,
+    /// Nesterov's form of momentum.
+    pub nesterov: bool,
+    /// L2 penalty, 0 or more.
+    pub weight_decay: f64,
+}
+
+/// The learning rate over time. Epochs may be fractions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ScheduleRecipe {
+    /// Always the same.
+    Constant {
+        /// Epochs of linear rise at the start.
+        #[serde(default)]
+        warmup_epochs: f64,
+    },
+    /// Multiplied by `gamma` every `every_epochs`.
+    Step {
+        /// Epochs between two drops.
+        every_epochs: f64,
+        /// The factor of a drop.
+        #[serde(default = "tenth")]
+        gamma: f64,
+        /// Epochs of linear rise at the start.
+        #[serde(default)]
+        warmup_epochs: f64,
+    },
+    /// Half a cosine down to 0.
+    Cosine {
+        /// Epochs of linear rise at the start.
+        #[serde(default)]
+        warmup_epochs: f64,
+    },
+}
+
+/// When to stop before the last epoch. All of it is measured on the validation images.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StopRecipe {
+    /// Stop when top-1 accuracy reaches this, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// Stop when top-5 accuracy reaches this, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top5: Option<f64>,
+    /// Stop when the loss falls to this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// Stop after this many epochs without a better accuracy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
+}
+
+fn tenth() -> f64 {
+    0.1
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            model: "auto".into(),
+            epochs: 8,
+            batch: 64,
+            seed: 0,
+            label_smoothing: 0.0,
+            data: DataRecipe::default(),
+            augment: Augmentation::default(),
+            optim: OptimRecipe::default(),
+            schedule: ScheduleRecipe::Cosine { warmup_epochs: 0.5 },
+            stop: StopRecipe::default(),
+        }
+    }
+}
+
+impl Default for DataRecipe {
+    fn default() -> Self {
+        Self { path: Self::DIGITS.into(), size: None, channels: None, normalize: true, valid_fraction: 0.1 }
+    }
+}
+
+impl DataRecipe {
+    /// The path that means the drawn digits.
+    pub const DIGITS: &'static str = "digits";
+}
+
+impl Default for OptimRecipe {
+    fn default() -> Self {
+        Self { lr: 0.05, momentum: 0.9, nesterov: false, weight_decay: 5e-4 }
+    }
+}
+
+impl Recipe {
+    /// Reads a recipe file.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, is no TOML, has a key that no recipe has (the message names the nearest one
+    /// that exists) or a value out of range.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Error::Recipe(format!("{}: the recipe cannot be read: {e}", path.display())))?;
+        Self::parse(&text).map_err(|e| Error::Recipe(format!("{}: {e}", path.display())))
+    }
+
+    /// Parses TOML.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recipe::load`].
+    pub fn parse(text: &str) -> Result<Self> {
+        let recipe: Self = toml::from_str(text).map_err(|e| unknown_or(&e, e.to_string().trim_end()))?;
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    /// The recipe with `key` (dotted, as `optim.lr`) set to `value` (TOML; a bare word is a string).
+    ///
+    /// # Errors
+    ///
+    /// When no recipe has such a key, or the value does not suit it.
+    pub fn set(&self, key: &str, value: &str) -> Result<Self> {
+        let wrong = |reason: String| Error::Recipe(format!("--set {key}={value}: {reason}"));
+        let parsed = value.parse::<toml::Value>().unwrap_or_else(|_| toml::Value::String(value.into()));
+        let mut root = toml::Table::try_from(self).map_err(|e| wrong(e.to_string()))?;
+        let (last, parents) = match key.rsplit_once('.') {
+            Some((parents, last)) => (last, parents.split('.').collect()),
+            None => (key, Vec::new()),
+        };
+        let mut table = &mut root;
+        for parent in parents {
+            let entry = table.entry(parent).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            table =
+                entry.as_table_mut().ok_or_else(|| wrong(format!("`{parent}` is a value, not a table")))?;
+        }
+        if last == "kind" {
+            // Another kind of schedule has other keys.
+            table.retain(|name, _| name == "warmup_epochs");
+        }
+        // A whole number is a number: `--set optim.lr=1`.
+        let parsed = match (table.get(last), parsed) {
+            (Some(toml::Value::Float(_)), toml::Value::Integer(whole)) => toml::Value::Float(whole as f64),
+            (_, parsed) => parsed,
+        };
+        table.insert(last.to_owned(), parsed);
+        let recipe: Self =
+            root.try_into().map_err(|e: toml::de::Error| wrong(unknown_text(&e, e.message())))?;
+        recipe.check().map_err(|e| wrong(e.to_string()))?;
+        Ok(recipe)
+    }
+
+    /// The recipe as TOML, with every default written out.
+    ///
+    /// # Errors
+    ///
+    /// Never for a recipe that [`Recipe::check`] accepts.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string_pretty(self).map_err(|e| Error::Recipe(e.to_string()))
+    }
+
+    /// sha-256 of [`Recipe::to_toml`], in hex: equal recipes, equal fingerprints.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recipe::to_toml`].
+    pub fn fingerprint(&self) -> Result<String> {
+        let hash = Sha256::digest(self.to_toml()?.as_bytes());
+        Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Whether every value is in its range.
+    ///
+    /// # Errors
+    ///
+    /// Names the key, its value and what it may be.
+    pub fn check(&self) -> Result<()> {
+        let warmup_epochs = match self.schedule {
+            ScheduleRecipe::Constant { warmup_epochs }
+            | ScheduleRecipe::Step { warmup_epochs, .. }
+            | ScheduleRecipe::Cosine { warmup_epochs } => warmup_epochs,
+        };
+        let (every_epochs, gamma) = match self.schedule {
+            ScheduleRecipe::Step { every_epochs, gamma, .. } => (every_epochs, gamma),
+            _ => (1.0, 1.0),
+        };
+        let share = |value: f64| (0.0..=1.0).contains(&value);
+        let at_least_0 = |value: f64| value.is_finite() && value >= 0.0;
+        let above_0 = |value: f64| value.is_finite() && value > 0.0;
+        let rules = [
+            (self.epochs >= 1, "epochs", self.epochs.to_string(), "at least 1"),
+            (self.epochs <= 1_000_000, "epochs", self.epochs.to_string(), "at most 1000000"),
+            (self.batch >= 1, "batch", self.batch.to_string(), "at least 1"),
+            (
+                share(self.label_smoothing) && self.label_smoothing < 1.0,
+                "label_smoothing",
+                self.label_smoothing.to_string(),
+                "0 to below 1",
+            ),
+            (
+                share(self.data.valid_fraction) && self.data.valid_fraction < 1.0,
+                "data.valid_fraction",
+                self.data.valid_fraction.to_string(),
+                "0 to below 1",
+            ),
+            (
+                self.data.size.is_none_or(|size| (4..=4096).contains(&size)),
+                "data.size",
+                format!("{:?}", self.data.size.unwrap_or_default()),
+                "4 to 4096 pixels",
+            ),
+            (
+                self.data.channels.is_none_or(|channels| matches!(channels, 1 | 3)),
+                "data.channels",
+                format!("{:?}", self.data.channels.unwrap_or_default()),
+                "1 (gray) or 3 (colour)",
+            ),
+            (
+                self.augment.crop_padding <= 256,
+                "augment.crop_padding",
+                self.augment.crop_padding.to_string(),
+                "at most 256",
+            ),
+            (above_0(self.optim.lr), "optim.lr", self.optim.lr.to_string(), "above 0"),
+            (
+                share(self.optim.momentum) && self.optim.momentum < 1.0,
+                "optim.momentum",
+                self.optim.momentum.to_string(),
+                "0 to below 1",
+            ),
+            (
+                !self.optim.nesterov || self.optim.momentum > 0.0,
+                "optim.nesterov",
+                "true".into(),
+                "false without momentum",
+            ),
+            (
+                at_least_0(self.optim.weight_decay),
+                "optim.weight_decay",
+                self.optim.weight_decay.to_string(),
+                "0 or more",
+            ),
+            (at_least_0(warmup_epochs), "schedule.warmup_epochs", warmup_epochs.to_string(), "0 or more"),
+            (above_0(every_epochs), "schedule.every_epochs", every_epochs.to_string(), "above 0"),
+            (above_0(gamma), "schedule.gamma", gamma.to_string(), "above 0"),
+            (
+                self.stop.accuracy.is_none_or(share),
+                "stop.accuracy",
+                format!("{:?}", self.stop.accuracy),
+                "0 to 1",
+            ),
+            (self.stop.top5.is_none_or(share), "stop.top5", format!("{:?}", self.stop.top5), "0 to 1"),
+            (
+                self.stop.loss.is_none_or(at_least_0),
+                "stop.loss",
+                format!("{:?}", self.stop.loss),
+                "0 or more",
+            ),
+            (self.stop.patience.is_none_or(|n| n >= 1), "stop.patience", "0".into(), "at least 1"),
+        ];
+        match rules.into_iter().find(|(holds, ..)| !holds) {
+            Some((_, key, value, range)) => {
+                Err(Error::Recipe(format!("`{key}` is {value}; it must be {range}")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn unknown_or(error: &toml::de::Error, otherwise: &str) -> Error {
+    Error::Recipe(unknown_text(error, otherwise))
+}
+
+/// Serde's "unknown field `a`, expected one of `b`, `c`" with the nearest of the known names.
+fn unknown_text(error: &toml::de::Error, otherwise: &str) -> String {
+    let message = error.message();
+    if !message.starts_with("unknown field") && !message.starts_with("unknown variant") {
+        return otherwise.to_owned();
+    }
+    let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let nearest = names.split_first().and_then(|(unknown, known)| {
+        known
+            .iter()
+            .copied()
+            .max_by(|a, b| strsim::jaro_winkler(a, unknown).total_cmp(&strsim::jaro_winkler(b, unknown)))
+    });
+    match nearest {
+        Some(nearest) => format!("{} — did you mean `{nearest}`?", otherwise.trim_end()),
+        None => otherwise.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recipe_survives_the_round_trip_through_toml() {
+        let recipe = Recipe {
+            schedule: ScheduleRecipe::Step { every_epochs: 3.0, gamma: 0.5, warmup_epochs: 0.0 },
+            stop: StopRecipe { accuracy: Some(0.93), ..StopRecipe::default() },
+            ..Recipe::default()
+        };
+        let again = Recipe::parse(&recipe.to_toml().unwrap()).unwrap();
+        assert_eq!(again, recipe);
+        assert_eq!(again.fingerprint().unwrap(), recipe.fingerprint().unwrap());
+    }
+
+    #[test]
+    fn an_empty_recipe_is_the_default() {
+        assert_eq!(Recipe::parse("").unwrap(), Recipe::default());
+    }
+
+    #[test]
+    fn a_misspelt_key_is_refused_with_the_nearest_name() {
+        let error = Recipe::parse("epoch = 3").unwrap_err().to_string();
+        assert!(error.contains("unknown field `epoch`"), "{error}");
+        assert!(error.ends_with("did you mean `epochs`?"), "{error}");
+        let error = Recipe::parse("[optim]\nmomentun = 0.9").unwrap_err().to_string();
+        assert!(error.ends_with("did you mean `momentum`?"), "{error}");
+        let error = Recipe::parse("[schedule]\nkind = \"cosin\"").unwrap_err().to_string();
+        assert!(error.ends_with("did you mean `cosine`?"), "{error}");
+    }
+
+    #[test]
+    fn set_reaches_every_part_and_names_the_key_it_refuses() {
+        let recipe = Recipe::default();
+        assert_eq!(recipe.set("optim.lr", "1").unwrap().optim.lr, 1.0);
+        assert_eq!(recipe.set("model", "resnet18").unwrap().model, "resnet18");
+        assert_eq!(recipe.set("data.size", "64").unwrap().data.size, Some(64));
+        assert_eq!(recipe.set("stop.accuracy", "1").unwrap().stop.accuracy, Some(1.0));
+        assert_eq!(
+            recipe.set("schedule.kind", "constant").unwrap().schedule,
+            ScheduleRecipe::Constant { warmup_epochs: 0.5 }
+        );
+        let error = recipe.set("optim.lrr", "1").unwrap_err().to_string();
+        assert!(error.contains("--set optim.lrr=1") && error.contains("`lr`"), "{error}");
+        let error = recipe.set("epochs.x", "1").unwrap_err().to_string();
+        assert!(error.contains("`epochs` is a value"), "{error}");
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_by_name() {
+        for (key, value) in [
+            ("epochs", "0"),
+            ("batch", "0"),
+            ("optim.lr", "0.0"),
+            ("optim.lr", "nan"),
+            ("optim.momentum", "1.0"),
+            ("label_smoothing", "1.5"),
+            ("data.valid_fraction", "1.0"),
+            ("data.size", "3"),
+            ("data.channels", "2"),
+            ("stop.accuracy", "93"),
+            ("schedule.warmup_epochs", "-1.0"),
+        ] {
+            let error = Recipe::default().set(key, value).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{key}`")), "{key}={value}: {error}");
+        }
+    }
+}

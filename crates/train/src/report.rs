@@ -1,0 +1,287 @@
+//! The page of a run: one HTML file that needs nothing but a browser.
+//!
+//! [`Report`] is plain data and [`Report::to_html`] a pure function of it. The page carries its style, its
+//! plots (inline SVG) and its pictures (data addresses) within itself, runs no script and loads nothing.
+
+mod chart;
+mod confusion;
+mod html;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+
+use chart::{Axis, Chart, Mark, Series};
+use html::{count, escape, percent, rate, significant};
+
+const STYLE: &str = include_str!("report/style.css");
+
+/// Pictures at most this wide or high are drawn with sharp pixels, since smoothing would hide them.
+const SHARP_UP_TO: u32 = 96;
+
+/// All that the page of a run shows.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The heading, such as the recipe's name.
+    pub title: String,
+    /// Name and value of what describes the run: model, parameters, data, device, seed, time.
+    pub facts: Vec<(String, String)>,
+    /// The epochs in order.
+    pub epochs: Vec<EpochRow>,
+    /// The part of the data behind `accuracy` and `confusion`: `test` or `validation`.
+    pub final_name: String,
+    /// The name of each class.
+    pub class_names: Vec<String>,
+    /// Pictures counted by truth (row) and prediction (column), `[classes, classes]` row by row.
+    pub confusion: Vec<u64>,
+    /// Share of pictures whose first guess is right, `0..=1`.
+    pub accuracy: f64,
+    /// Share of pictures with the truth among the first five guesses, `0..=1`.
+    pub top5: f64,
+    /// Mean cross-entropy in nats.
+    pub loss: f64,
+    /// Wrongly classified pictures, the most confident first.
+    pub mistakes: Vec<MistakePicture>,
+    /// The resolved recipe as TOML.
+    pub recipe: String,
+}
+
+/// What one epoch measured.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpochRow {
+    /// Counted from 1.
+    pub epoch: usize,
+    /// The learning rate of the epoch's last step.
+    pub learning_rate: f64,
+    /// Mean loss over the training pictures as the epoch went, in nats.
+    pub train_loss: f64,
+    /// Accuracy over the training pictures as the epoch went, `0..=1`.
+    pub train_accuracy: f64,
+    /// Mean loss over the validation pictures after the epoch, in nats.
+    pub valid_loss: f64,
+    /// Accuracy over the validation pictures after the epoch, `0..=1`.
+    pub valid_accuracy: f64,
+    /// Share of validation pictures with the truth among the first five guesses, `0..=1`.
+    pub valid_top5: f64,
+    /// Duration of the epoch, in seconds.
+    pub seconds: f64,
+    /// Training pictures a second.
+    pub images_per_second: f64,
+    /// Share of the training time spent waiting for batches, `0..=1`.
+    pub waiting_share: f64,
+}
+
+/// A wrongly classified picture.
+#[derive(Debug, Clone)]
+pub struct MistakePicture {
+    /// The picture as a PNG file.
+    pub png: Vec<u8>,
+    /// Which picture it is, such as its path in the data set.
+    pub key: String,
+    /// Name of the true class.
+    pub truth: String,
+    /// Name of the predicted class.
+    pub predicted: String,
+    /// Probability given to the prediction, `0..=1`.
+    pub confidence: f64,
+}
+
+impl Report {
+    /// The whole page. Text from outside is escaped; values that are not finite show as a dash.
+    pub fn to_html(&self) -> String {
+        let title = escape(&self.title);
+        let body = [
+            self.headline(),
+            self.curves(),
+            confusion::section(&self.class_names, &self.confusion, &self.final_name),
+            self.worst_mistakes(),
+            self.recipe_text(),
+        ]
+        .concat();
+        format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta http-equiv=\"Content-Security-Policy\" \
+             content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n\
+             <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
+        )
+    }
+
+    fn headline(&self) -> String {
+        let pictures: u64 = self.confusion.iter().fold(0, |sum, n| sum.saturating_add(*n));
+        let mut beside = Vec::new();
+        if pictures > 0 {
+            beside.push(format!("{} pictures", count(pictures)));
+            if let Some((low, high)) = wilson(self.accuracy, pictures) {
+                beside.push(format!(
+                    "<span title=\"Wilson interval: chance in the choice of pictures only, not in training\">\
+                     95 % interval {:.2}–{:.2} %</span>",
+                    100.0 * low,
+                    100.0 * high
+                ));
+            }
+        }
+        // Among five classes or fewer the truth is always among five guesses.
+        if self.class_names.len() > 5 {
+            beside.push(format!("top-5 {}", percent(self.top5)));
+        }
+        beside.push(format!("loss {}", significant(self.loss)));
+        let facts: String = self
+            .facts
+            .iter()
+            .map(|(name, value)| format!("<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(value)))
+            .collect();
+        let facts = if facts.is_empty() { facts } else { format!("<dl class=\"facts\">{facts}</dl>\n") };
+        format!(
+            "<header>\n<h1>{}</h1>\n<p class=\"score\"><strong>{}</strong> <span>{} accuracy</span></p>\n\
+             <p class=\"beside\">{}</p>\n{facts}</header>\n",
+            escape(&self.title),
+            percent(self.accuracy),
+            escape(&self.final_name),
+            beside.join(" · "),
+        )
+    }
+
+    fn curves(&self) -> String {
+        if self.epochs.is_empty() {
+            return "<section>\n<h2>Training</h2>\n<p>No epoch was completed.</p>\n</section>\n".into();
+        }
+        let column = |value: fn(&EpochRow) -> f64| -> Vec<(f64, f64)> {
+            self.epochs.iter().map(|row| (row.epoch as f64, value(row))).collect()
+        };
+        let best = self.best_epoch();
+        let mark = |value: fn(&EpochRow) -> f64| best.map(|row| Mark { x: row.epoch as f64, y: value(row) });
+        let loss = Chart {
+            title: "Loss",
+            y_label: "cross-entropy, nats",
+            axis: Axis::Number,
+            series: vec![
+                Series { name: "train", class: "train", points: column(|row| row.train_loss) },
+                Series { name: "validation", class: "valid", points: column(|row| row.valid_loss) },
+            ],
+            mark: mark(|row| row.valid_loss),
+            small: false,
+        };
+        let accuracy = Chart {
+            title: "Accuracy",
+            y_label: "pictures right, %",
+            axis: Axis::Percent,
+            series: vec![
+                Series { name: "train", class: "train", points: column(|row| 100.0 * row.train_accuracy) },
+                Series { name: "validation", class: "valid", points: column(|row| 100.0 * row.valid_accuracy) },
+            ],
+            mark: mark(|row| 100.0 * row.valid_accuracy),
+            small: false,
+        };
+        let small = |title, y_label, axis, value| Chart {
+            title,
+            y_label,
+            axis,
+            series: vec![Series { name: title, class: "plain", points: column(value) }],
+            mark: None,
+            small: true,
+        };
+        let learning_rate = small("Learning rate", "rate at epoch end", Axis::FromZero, |row| row.learning_rate);
+        let speed = small("Speed", "training pictures a second", Axis::FromZero, |row| row.images_per_second);
+        let waiting = small("Waiting for data", "of training time, %", Axis::FromZero, |row| {
+            100.0 * row.waiting_share
+        });
+        format!(
+            "<section>\n<h2>Training</h2>\n<p class=\"note\">{}</p>\n<div class=\"pair\">\n{}{}</div>\n\
+             <div class=\"triple\">\n{}{}{}</div>\n</section>\n",
+            self.training_note(best),
+            loss.to_svg(),
+            accuracy.to_svg(),
+            learning_rate.to_svg(),
+            speed.to_svg(),
+            waiting.to_svg(),
+        )
+    }
+
+    fn training_note(&self, best: Option<&EpochRow>) -> String {
+        let epochs = self.epochs.len();
+        let seconds: f64 = self.epochs.iter().map(|row| row.seconds).filter(|s| s.is_finite()).sum();
+        let mut note = format!(
+            "{epochs} {} in {}.",
+            if epochs == 1 { "epoch" } else { "epochs" },
+            html::duration(seconds)
+        );
+        if let Some(row) = best {
+            note += &format!(
+                " Best validation accuracy {} at epoch {} (ringed).",
+                percent(row.valid_accuracy),
+                row.epoch
+            );
+        }
+        note += " Training curves are averages while the epoch runs, on pictures as augmented; validation \
+                 is measured after it. The two are not the same measurement.";
+        note
+    }
+
+    /// The first epoch with the highest validation accuracy; none where no accuracy is finite.
+    fn best_epoch(&self) -> Option<&EpochRow> {
+        let mut best: Option<&EpochRow> = None;
+        for row in self.epochs.iter().filter(|row| row.valid_accuracy.is_finite()) {
+            if best.is_none_or(|so_far| row.valid_accuracy > so_far.valid_accuracy) {
+                best = Some(row);
+            }
+        }
+        best
+    }
+
+    fn worst_mistakes(&self) -> String {
+        let heading = "<section>\n<h2>Worst mistakes</h2>\n";
+        if self.mistakes.is_empty() {
+            return format!("{heading}<p>No mistakes to show.</p>\n</section>\n");
+        }
+        let figures: String = self.mistakes.iter().map(MistakePicture::figure).collect();
+        format!(
+            "{heading}<p class=\"note\">Pictures of the {} set that were wrong with the most confidence: \
+             true → predicted, and the probability given to the prediction.</p>\n\
+             <div class=\"mistakes\">\n{figures}</div>\n</section>\n",
+            escape(&self.final_name)
+        )
+    }
+
+    fn recipe_text(&self) -> String {
+        if self.recipe.is_empty() {
+            return String::new();
+        }
+        format!("<section>\n<h2>Recipe</h2>\n<pre>{}</pre>\n</section>\n", escape(&self.recipe))
+    }
+}
+
+impl MistakePicture {
+    fn figure(&self) -> String {
+        let sharp = match png_size(&self.png) {
+            Some((width, height)) if width.max(height) > SHARP_UP_TO => "",
+            _ => " class=\"sharp\"",
+        };
+        let (truth, predicted, key) = (escape(&self.truth), escape(&self.predicted), escape(&self.key));
+        format!(
+            "<figure><img{sharp} alt=\"{truth} taken for {predicted}\" src=\"data:image/png;base64,{}\">\
+             <figcaption><b>{truth}</b> → {predicted} <span>{}</span><small>{key}</small></figcaption></figure>\n",
+            BASE64.encode(&self.png),
+            rate(self.confidence),
+        )
+    }
+}
+
+/// Width and height from a PNG's header chunk, which the format puts first.
+fn png_size(png: &[u8]) -> Option<(u32, u32)> {
+    let field = |at: usize| Some(u32::from_be_bytes(png.get(at..at + 4)?.try_into().ok()?));
+    Some((field(16)?, field(20)?))
+}
+
+/// The 95 % interval of a share measured on `n` pictures (Wilson, JASA 22, 1927).
+fn wilson(share: f64, n: u64) -> Option<(f64, f64)> {
+    if !(0.0..=1.0).contains(&share) || n == 0 {
+        return None;
+    }
+    let (n, z) = (n as f64, 1.96_f64);
+    let scale = 1.0 + z * z / n;
+    let middle = (share + z * z / (2.0 * n)) / scale;
+    let half = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt() / scale;
+    Some(((middle - half).max(0.0), (middle + half).min(1.0)))
+}

@@ -1,0 +1,303 @@
+//! From a recipe to a run folder.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use burn::optim::SgdConfig;
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::tensor::Device;
+use burn::train::logger::InMemoryMetricLogger;
+use burn::train::{Learner, SupervisedTraining, TrainingStrategy};
+use pyrograph_data::source::Source;
+use pyrograph_data::tensor::TensorLoader;
+use pyrograph_data::{Augment, Loader, LoaderConfig};
+use pyrograph_infer::{Evaluation, ModelFile, evaluate};
+use pyrograph_model::Model;
+
+use crate::picture::png;
+use crate::plan::thousands;
+use crate::progress::{Progress, image_bar};
+use crate::report::{MistakePicture, Report};
+use crate::{
+    Classifier, EpochLoop, EpochRow, Error, Fitted, Observer, OptimRecipe, Plan, Recipe, Result, RunFolder,
+    Schedule, Scores, StopRule, Stopped,
+};
+
+/// Mistakes shown in a report.
+const MISTAKES: usize = 24;
+
+/// What changes how long a run takes, not what comes out.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// Where tensors live.
+    pub device: Device,
+    /// The device by the name the user gave it, for the report.
+    pub device_name: String,
+    /// Threads that read and decode images.
+    pub threads: usize,
+    /// The run folder; without it the first free one below `runs/`.
+    pub out: Option<PathBuf>,
+    /// Print what is found and one line an epoch on standard output, and draw bars on standard error.
+    pub verbose: bool,
+    /// Burn's full-screen interface instead of bars (needs the feature `tui`).
+    pub tui: bool,
+}
+
+/// What a run has made.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The folder.
+    pub folder: RunFolder,
+    /// The numbers of every epoch.
+    pub fitted: Fitted,
+    /// `test` where the data has a test part, otherwise `validation`.
+    pub measured_on: &'static str,
+    /// The best model on that part.
+    pub evaluation: Evaluation,
+    /// Seconds of training, validation included.
+    pub train_seconds: f64,
+    /// The source of that part, for showing examples.
+    pub measured: MeasuredSource,
+}
+
+/// The images that a run was measured on.
+#[derive(Clone)]
+pub struct MeasuredSource(pub Arc<dyn Source>);
+
+impl std::fmt::Debug for MeasuredSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} images", self.0.len())
+    }
+}
+
+/// Trains as `recipe` says and leaves a run folder.
+///
+/// The same recipe gives the same weights, bit for bit, on the CPU devices, whatever the number of threads.
+///
+/// # Errors
+///
+/// When the data or the recipe is at fault, the folder cannot be written, or training fails. What the folder holds by
+/// then stays.
+pub fn run(recipe: &Recipe, options: &RunOptions) -> Result<Outcome> {
+    let plan = Plan::new(recipe)?;
+    run_plan(&plan, options)
+}
+
+/// Trains as `plan` says: [`run`] for data that is already open.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_plan(plan: &Plan, options: &RunOptions) -> Result<Outcome> {
+    let recipe = &plan.recipe;
+    let say = |line: &str| {
+        if options.verbose {
+            println!("{line}");
+        }
+    };
+    plan.said.iter().for_each(|line| say(line));
+
+    let augment = Augment { flip: recipe.augment.flip, crop_padding: recipe.augment.crop_padding };
+    let train = loader(plan, &plan.train, Some(recipe.seed), augment, options)?;
+    let valid = loader(plan, &plan.valid, None, Augment::default(), options)?;
+    let folder = RunFolder::create(options.out.as_deref(), &recipe.model)?;
+    folder.write(&folder.path().join("recipe.toml"), &recipe.to_toml()?)?;
+    say(&format!("Run folder {}", folder.path().display()));
+
+    let started = Instant::now();
+    let fitted = fit(plan, options, (train, valid), &folder)?;
+    let train_seconds = started.elapsed().as_secs_f64();
+    match &fitted.stopped {
+        Some(Stopped::Goal(name, value)) => say(&format!("Stopped: {name} reached {value:.4}")),
+        Some(Stopped::Patience(epochs)) => say(&format!("Stopped: no better accuracy for {epochs} epochs")),
+        None => {}
+    }
+
+    let best = ModelFile::load(folder.best_model(), &options.device)?;
+    let (measured_on, measured) = match &plan.test {
+        Some(test) => ("test", test),
+        None => ("validation", &plan.valid),
+    };
+    let bar = image_bar(measured_on.into(), measured.len());
+    let measured_loader = loader(plan, measured, None, Augment::default(), options)?;
+    let loader = TensorLoader::new(measured_loader, options.device.clone());
+    let evaluation = evaluate(&best.model, &loader, MISTAKES, |done| {
+        if options.verbose {
+            bar.set_position(done as u64);
+        }
+    })?;
+    bar.finish_and_clear();
+    folder.record(&serde_json::json!({
+        "measured_on": measured_on,
+        "best_epoch": fitted.best_epoch,
+        "accuracy": evaluation.tally.top1(),
+        "top5": evaluation.tally.top5(),
+        "loss": evaluation.tally.loss(),
+        "train_seconds": train_seconds,
+    }))?;
+    let outcome = Outcome {
+        folder,
+        fitted,
+        measured_on,
+        evaluation,
+        train_seconds,
+        measured: MeasuredSource(measured.clone()),
+    };
+    outcome.folder.write(&outcome.folder.report(), &report(plan, options, &outcome)?.to_html())?;
+    Ok(outcome)
+}
+
+fn loader(
+    plan: &Plan,
+    source: &Arc<dyn Source>,
+    shuffle: Option<u64>,
+    augment: Augment,
+    options: &RunOptions,
+) -> Result<Loader> {
+    let config = LoaderConfig {
+        batch_size: plan.recipe.batch,
+        shuffle,
+        preprocess: plan.preprocess.clone(),
+        augment,
+        threads: options.threads,
+        ..LoaderConfig::default()
+    };
+    Ok(Loader::new(source.clone(), config)?)
+}
+
+fn fit(plan: &Plan, options: &RunOptions, loaders: (Loader, Loader), folder: &RunFolder) -> Result<Fitted> {
+    let recipe = &plan.recipe;
+    let classes = plan.model.classes();
+    let device = options.device.clone().autodiff();
+    let (train, valid) = loaders;
+    let steps = plan.train.len().div_ceil(recipe.batch);
+
+    let network = Classifier::new(plan.model.init(recipe.seed, &device), recipe.label_smoothing);
+    let schedule = Schedule::new(recipe.optim.lr, &recipe.schedule, recipe.epochs, steps);
+    let learner = Learner::new(network, sgd(&recipe.optim).init(), schedule);
+    let scores = (Scores::new(classes), Scores::new(classes));
+    let observer = keep(plan, folder.clone(), options.verbose && !options.tui)?;
+    let epochs = Arc::new(EpochLoop::new(
+        device.clone(),
+        scores.clone(),
+        StopRule::new(recipe.stop.clone()),
+        observer,
+    ));
+    let training = SupervisedTraining::new(
+        folder.path(),
+        Arc::new(TensorLoader::new(train, device.clone())),
+        Arc::new(TensorLoader::new(valid, device.inner())),
+    )
+    .metric_train_numeric(scores.0)
+    .metric_valid_numeric(scores.1)
+    .with_metric_logger(InMemoryMetricLogger::new())
+    .with_application_logger(None)
+    .num_epochs(recipe.epochs)
+    .with_training_strategy(TrainingStrategy::Custom(epochs.clone()));
+    let training =
+        if options.tui { training } else { training.renderer(Box::new(Progress::new(options.verbose))) };
+
+    if let Some(error) = training.launch(learner).error {
+        return Err(Error::Training(error.to_string()));
+    }
+    epochs.fitted()
+}
+
+/// Burn's SGD with PyTorch's meaning of momentum: no dampening.
+fn sgd(recipe: &OptimRecipe) -> SgdConfig {
+    let mut config = SgdConfig::new();
+    if recipe.momentum > 0.0 {
+        let momentum = MomentumConfig::new()
+            .with_momentum(recipe.momentum)
+            .with_dampening(0.0)
+            .with_nesterov(recipe.nesterov);
+        config = config.with_momentum(Some(momentum));
+    }
+    if recipe.weight_decay > 0.0 {
+        config = config.with_weight_decay(Some(WeightDecayConfig::new(recipe.weight_decay as f32)));
+    }
+    config
+}
+
+/// Writes each epoch's line and the last and best models, and says how it went.
+fn keep(plan: &Plan, folder: RunFolder, verbose: bool) -> Result<Observer> {
+    let recipe = plan.recipe.fingerprint()?;
+    let (config, preprocess) = (plan.model.clone(), plan.preprocess.clone());
+    let class_names = plan.train.class_names().to_vec();
+    let epochs = plan.recipe.epochs;
+    Ok(Box::new(move |row: &EpochRow, model: &Model, is_best: bool| {
+        let file = ModelFile {
+            config: config.clone(),
+            preprocess: preprocess.clone(),
+            class_names: class_names.clone(),
+            recipe: recipe.clone(),
+            model: model.clone(),
+        };
+        file.save(folder.last_model())?;
+        if is_best {
+            file.save(folder.best_model())?;
+        }
+        folder.record(row)?;
+        if verbose {
+            println!("{}", line(row, epochs, is_best));
+        }
+        Ok(())
+    }))
+}
+
+fn line(row: &EpochRow, epochs: usize, is_best: bool) -> String {
+    let width = epochs.to_string().len();
+    format!(
+        "epoch {:>width$}/{epochs}  train loss {:.4} accuracy {:6.2} %  valid loss {:.4} accuracy {:6.2} %  \
+         {:.0} img/s  {:.1} s  waiting {:.0} %{}",
+        row.epoch,
+        row.train_loss,
+        100.0 * row.train_accuracy,
+        row.valid_loss,
+        100.0 * row.valid_accuracy,
+        row.images_per_second,
+        row.seconds,
+        100.0 * row.waiting_share,
+        if is_best { "  best" } else { "" },
+    )
+}
+
+fn report(plan: &Plan, options: &RunOptions, outcome: &Outcome) -> Result<Report> {
+    let source = &outcome.measured.0;
+    let names = source.class_names();
+    let tally = &outcome.evaluation.tally;
+    let mistakes = outcome.evaluation.mistakes.iter().map(|mistake| {
+        Ok(MistakePicture {
+            png: png(&source.read(mistake.index)?.image),
+            key: source.key(mistake.index),
+            truth: names[mistake.target].clone(),
+            predicted: names[mistake.predicted].clone(),
+            confidence: mistake.confidence,
+        })
+    });
+    let facts = [
+        ("Model", format!("{}, {} parameters", plan.recipe.model, thousands(plan.model.parameters()))),
+        ("Input", plan.model.input().to_string()),
+        ("Training images", thousands(plan.train.len())),
+        ("Measured on", format!("{} {} images", thousands(source.len()), outcome.measured_on)),
+        ("Best epoch", format!("{} of {}", outcome.fitted.best_epoch, outcome.fitted.epochs.len())),
+        ("Training time", format!("{:.0} s", outcome.train_seconds)),
+        ("Device", options.device_name.clone()),
+        ("Seed", plan.recipe.seed.to_string()),
+    ];
+    Ok(Report {
+        title: outcome.folder.name(),
+        facts: facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        epochs: outcome.fitted.epochs.clone(),
+        final_name: outcome.measured_on.to_owned(),
+        class_names: names.to_vec(),
+        confusion: tally.confusion().to_vec(),
+        accuracy: tally.top1(),
+        top5: tally.top5(),
+        loss: tally.loss(),
+        mistakes: mistakes.collect::<Result<_>>()?,
+        recipe: plan.recipe.to_toml()?,
+    })
+}

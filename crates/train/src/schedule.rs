@@ -1,0 +1,130 @@
+//! The learning rate as a function of the step.
+
+use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
+
+use crate::ScheduleRecipe;
+
+/// A learning rate schedule in closed form: a step's rate depends on its number alone, so that a run can
+/// start at any step.
+///
+/// During the first `warmup_steps` the rate rises linearly; the first step has `lr / warmup_steps`, the last of
+/// them `lr`. The shape then runs over the remaining steps.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    lr: f64,
+    warmup_steps: u64,
+    total_steps: u64,
+    shape: Shape,
+    step: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    Constant,
+    /// Multiplied by `gamma` every `every` steps.
+    Step {
+        every: u64,
+        gamma: f64,
+    },
+    /// Half a cosine down to 0 (SGDR without restarts, <https://arxiv.org/abs/1608.03983>).
+    Cosine,
+}
+
+impl Schedule {
+    /// The schedule of a recipe for `epochs` epochs of `steps_per_epoch` steps.
+    #[must_use]
+    pub fn new(lr: f64, recipe: &ScheduleRecipe, epochs: usize, steps_per_epoch: usize) -> Self {
+        let steps = |epochs: f64| (epochs * steps_per_epoch as f64).round() as u64;
+        let (shape, warmup_epochs) = match *recipe {
+            ScheduleRecipe::Constant { warmup_epochs } => (Shape::Constant, warmup_epochs),
+            ScheduleRecipe::Step { every_epochs, gamma, warmup_epochs } => {
+                (Shape::Step { every: steps(every_epochs).max(1), gamma }, warmup_epochs)
+            }
+            ScheduleRecipe::Cosine { warmup_epochs } => (Shape::Cosine, warmup_epochs),
+        };
+        Self {
+            lr,
+            warmup_steps: steps(warmup_epochs),
+            total_steps: (epochs * steps_per_epoch) as u64,
+            shape,
+            step: 0,
+        }
+    }
+
+    /// The learning rate of step `step`, counted from 0.
+    #[must_use]
+    pub fn at(&self, step: u64) -> f64 {
+        if step < self.warmup_steps {
+            return self.lr * (step + 1) as f64 / self.warmup_steps as f64;
+        }
+        let after = step - self.warmup_steps;
+        match self.shape {
+            Shape::Constant => self.lr,
+            Shape::Step { every, gamma } => self.lr * gamma.powf((after / every) as f64),
+            Shape::Cosine => {
+                let length = self.total_steps.saturating_sub(self.warmup_steps).max(1);
+                let share = (after as f64 / length as f64).min(1.0);
+                self.lr * 0.5 * (1.0 + (std::f64::consts::PI * share).cos())
+            }
+        }
+    }
+}
+
+impl LrScheduler for Schedule {
+    fn step(&mut self) -> f64 {
+        let lr = self.at(self.step);
+        self.step += 1;
+        lr
+    }
+
+    fn to_record(&self) -> LrSchedulerRecord {
+        LrSchedulerRecord::new().with_scalar("step", self.step)
+    }
+
+    fn load_record(&mut self, record: LrSchedulerRecord) {
+        if let Some(step) = record.scalar("step") {
+            self.step = step;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rates(recipe: &ScheduleRecipe, epochs: usize, steps: usize) -> Vec<f64> {
+        let mut schedule = Schedule::new(0.1, recipe, epochs, steps);
+        (0..epochs * steps).map(|_| (LrScheduler::step(&mut schedule) * 1e6).round() / 1e6).collect()
+    }
+
+    #[test]
+    fn warm_up_rises_to_the_full_rate() {
+        let rates = rates(&ScheduleRecipe::Constant { warmup_epochs: 1.0 }, 2, 4);
+        assert_eq!(rates, [0.025, 0.05, 0.075, 0.1, 0.1, 0.1, 0.1, 0.1]);
+    }
+
+    #[test]
+    fn steps_multiply_by_gamma() {
+        let recipe = ScheduleRecipe::Step { every_epochs: 1.0, gamma: 0.5, warmup_epochs: 0.0 };
+        assert_eq!(rates(&recipe, 3, 2), [0.1, 0.1, 0.05, 0.05, 0.025, 0.025]);
+    }
+
+    #[test]
+    fn cosine_starts_full_is_half_in_the_middle_and_nears_zero() {
+        let rates = rates(&ScheduleRecipe::Cosine { warmup_epochs: 0.0 }, 10, 10);
+        assert_eq!((rates[0], rates[50]), (0.1, 0.05));
+        assert!(rates[99] < 1e-4 && rates[99] > 0.0);
+        assert!(rates.windows(2).all(|pair| pair[1] <= pair[0]));
+    }
+
+    #[test]
+    fn a_record_continues_where_it_was_taken() {
+        let mut first = Schedule::new(0.1, &ScheduleRecipe::Cosine { warmup_epochs: 0.0 }, 4, 5);
+        for _ in 0..7 {
+            LrScheduler::step(&mut first);
+        }
+        let mut second = Schedule::new(0.1, &ScheduleRecipe::Cosine { warmup_epochs: 0.0 }, 4, 5);
+        second.load_record(first.to_record());
+        assert_eq!(LrScheduler::step(&mut first), LrScheduler::step(&mut second));
+    }
+}
