@@ -2,11 +2,12 @@
 
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
-use crate::{ErrorKind, Image};
+use crate::{Error, ErrorKind, Image};
 
 /// What a picture may claim before it is refused, checked before anything is allocated for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,22 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Image, ErrorKind> {
     let decoded = catch_unwind(AssertUnwindSafe(|| decode_as(bytes, format, limits)));
     let decoded = decoded.unwrap_or_else(|_| Err(ErrorKind::Decode("the decoder gave up on it".into())))?;
     Ok(as_seen(decoded))
+}
+
+impl Image {
+    /// Reads and decodes a file, with the default limits.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read or decoded; the error names the file.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::at(path, ErrorKind::Missing),
+            _ => Error::at(path, e),
+        })?;
+        decode(&bytes, &Limits::default()).map_err(|kind| Error::at(path, kind))
+    }
 }
 
 /// Whether `head`, the first bytes of a file, begins a picture that [`decode`] knows.

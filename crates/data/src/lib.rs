@@ -18,13 +18,25 @@ mod discover;
 pub mod download;
 mod error;
 mod image;
+mod loader;
+pub mod order;
+mod preprocess;
+mod resize;
 pub mod source;
-pub mod stats;
+mod stats;
+#[cfg(feature = "burn")]
+pub mod tensor;
 #[cfg(test)]
 mod testing;
+pub mod transform;
 
 pub use decode::{Limits, decode};
 pub use discover::DataSet;
 pub use error::{Error, ErrorKind, Place, Result};
 pub use image::Image;
+pub use loader::{Batch, Batches, Loader, LoaderConfig};
+pub use preprocess::{Preprocess, Resize};
+pub use resize::resize;
 pub use source::{Sample, Source, class_counts, split};
+pub use stats::{PixelStats, pixel_stats};
+pub use transform::Augment;

@@ -10,7 +10,7 @@ mod subset;
 
 pub use cifar::{Cifar, CifarKind};
 pub use digits::Digits;
-pub use folder::Folder;
+pub use folder::{Folder, image_files};
 pub use idx::Idx;
 pub use memory::Memory;
 pub use subset::{Subset, split};

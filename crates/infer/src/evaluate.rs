@@ -2,9 +2,8 @@
 
 use burn::data::dataloader::DataLoader;
 use pyrograph_data::tensor::TensorLoader;
-use pyrograph_model::Model;
 
-use crate::{Error, Result, Tally};
+use crate::{Error, ModelFile, Result, Tally};
 
 /// How a model does on an image set.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,30 +29,30 @@ pub struct Mistake {
     pub loss: f64,
 }
 
-/// Runs `model` over everything `loader` has and keeps the `mistakes` worst mistakes.
+/// Runs the model over everything `loader` has and keeps the `mistakes` worst mistakes.
 ///
-/// `model` must not be on an autodiff device: there, batch normalization would learn. `progress` is
+/// The model must not be on an autodiff device: there, batch normalization would learn. `progress` is
 /// called after each batch with the number of samples done.
 ///
 /// # Errors
 ///
 /// When a sample cannot be read or the device fails.
 pub fn evaluate(
-    model: &Model,
+    file: &ModelFile,
     loader: &TensorLoader,
     mistakes: usize,
     mut progress: impl FnMut(usize),
 ) -> Result<Evaluation> {
-    let classes = model.classes();
+    let classes = file.class_names.len();
     let mut tally = Tally::new(classes);
     let mut worst: Vec<Mistake> = Vec::new();
     for batch in loader.iter() {
         let batch = batch.map_err(|e| Error::Loader(e.to_string()))?;
         let device = |e: String| Error::Device(e);
         let targets = batch.targets.into_data().convert::<i64>();
-        let targets = targets.to_vec::<i64>().map_err(|e| device(format!("{e:?}")))?;
-        let logits = model.forward(batch.images).into_data();
-        let logits = logits.to_vec::<f32>().map_err(|e| device(format!("{e:?}")))?;
+        let targets = targets.try_to_vec::<i64>().map_err(|e| device(format!("{e:?}")))?;
+        let logits = file.model.forward(batch.images).into_data();
+        let logits = logits.try_to_vec::<f32>().map_err(|e| device(format!("{e:?}")))?;
         for ((row, &target), &index) in logits.chunks_exact(classes).zip(&targets).zip(&batch.indices) {
             let target = target as usize;
             let verdict = tally.add(row, target);

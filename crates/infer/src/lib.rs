@@ -5,14 +5,17 @@
 //! 1. [`ModelFile`]: weights, architecture, preprocessing and class names in one `.safetensors` file.
 //! 2. [`Predictor`]: images in, classes with probabilities out.
 //! 3. [`Tally`]: loss, top-1, top-5 and the confusion matrix, counted from logits.
-//! 4. [`evaluate`]: a tally over a whole image set, with the worst mistakes.
+//! 4. [`align`]: data whose classes are the model's.
+//! 5. [`evaluate`]: a tally over a whole image set, with the worst mistakes.
 
+mod align;
 mod error;
 mod evaluate;
 mod model_file;
 mod predictor;
 mod tally;
 
+pub use align::align;
 pub use error::{Error, Result};
 pub use evaluate::{Evaluation, Mistake, evaluate};
 pub use model_file::ModelFile;

@@ -65,7 +65,7 @@ impl Predictor {
         let input = Tensor::<4>::from_data(TensorData::new(values, shape), &self.device);
         let probabilities = softmax(self.file.model.forward(input), 1);
         let probabilities =
-            probabilities.into_data().to_vec::<f32>().map_err(|e| Error::Device(format!("{e:?}")))?;
+            probabilities.into_data().try_to_vec::<f32>().map_err(|e| Error::Device(format!("{e:?}")))?;
         Ok(probabilities.chunks_exact(self.file.class_names.len()).map(|row| self.best(row, top)).collect())
     }
 

@@ -60,7 +60,7 @@ fn check(name: &str) {
         let values: Vec<f32> = unit("input", count).into_iter().map(|u| (2.0 * u - 1.0) as f32).collect();
         Tensor::<4>::from_data(TensorData::new(values, [dims[0], dims[1], dims[2], dims[3]]), device)
     };
-    let logits = filled(&device).forward(image(&device)).into_data().to_vec::<f32>().unwrap();
+    let logits = filled(&device).forward(image(&device)).into_data().try_to_vec::<f32>().unwrap();
     let rows: Vec<&[f32]> = logits.chunks(1000).collect();
     let first: Vec<f64> = rows.iter().flat_map(|row| &row[..8]).map(|&v| f64::from(v)).collect();
     let norms: Vec<f64> = rows.iter().map(|row| norm(row)).collect();
@@ -106,7 +106,7 @@ fn gradient_norms(model: &Model, gradients: &Gradients) -> BTreeMap<String, f64>
     impl ModuleVisitor for Norms<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = param.val().grad(self.gradients) {
-                let values = gradient.into_data().to_vec::<f32>().unwrap();
+                let values = gradient.into_data().try_to_vec::<f32>().unwrap();
                 // The first step is the variant of `Model`.
                 self.norms.insert(self.path[1..].join("."), norm(&values));
             }

@@ -62,7 +62,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<ExitCode> {
         ..LoaderConfig::default()
     };
     let loader = TensorLoader::new(Loader::new(source, config)?, device);
-    let evaluation = evaluate(&file.model, &loader, 0, |_| {})?;
+    let evaluation = evaluate(&file, &loader, 0, |_| {})?;
     let mut out = std::io::stdout().lock();
     if args.json {
         let tally = &evaluation.tally;

@@ -122,8 +122,9 @@ fn parts(recipe: &Recipe, data: DataSet, said: &mut Vec<String>) -> Result<Parts
         thousands(apart.len()),
         thousands(train.len())
     ));
-    let valid: Arc<dyn Source> = Arc::new(Subset::new(train.clone(), apart));
-    Ok((Arc::new(Subset::new(train, kept)), valid, test))
+    let valid: Arc<dyn Source> = Arc::new(Subset::new(train.clone(), apart)?);
+    let train: Arc<dyn Source> = Arc::new(Subset::new(train, kept)?);
+    Ok((train, valid, test))
 }
 
 /// What a few images, spread over the set, look like.

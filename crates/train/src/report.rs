@@ -112,10 +112,10 @@ impl Report {
         let pictures: u64 = self.confusion.iter().fold(0, |sum, n| sum.saturating_add(*n));
         let mut beside = Vec::new();
         if pictures > 0 {
-            beside.push(format!("{} pictures", count(pictures)));
+            beside.push(format!("{} images", count(pictures)));
             if let Some((low, high)) = wilson(self.accuracy, pictures) {
                 beside.push(format!(
-                    "<span title=\"Wilson interval: chance in the choice of pictures only, not in training\">\
+                    "<span title=\"Wilson interval: chance in the choice of images only, not in training\">\
                      95 % interval {:.2}–{:.2} %</span>",
                     100.0 * low,
                     100.0 * high
@@ -127,6 +127,12 @@ impl Report {
             beside.push(format!("top-5 {}", percent(self.top5)));
         }
         beside.push(format!("loss {}", significant(self.loss)));
+        let chosen = if self.final_name == "validation" && self.epochs.len() > 1 {
+            "<p class=\"note\">The epoch kept was chosen on these same images, so the accuracy on new ones is \
+             likely to be a little lower.</p>\n"
+        } else {
+            ""
+        };
         let facts: String = self
             .facts
             .iter()
@@ -135,7 +141,7 @@ impl Report {
         let facts = if facts.is_empty() { facts } else { format!("<dl class=\"facts\">{facts}</dl>\n") };
         format!(
             "<header>\n<h1>{}</h1>\n<p class=\"score\"><strong>{}</strong> <span>{} accuracy</span></p>\n\
-             <p class=\"beside\">{}</p>\n{facts}</header>\n",
+             <p class=\"beside\">{}</p>\n{chosen}{facts}</header>\n",
             escape(&self.title),
             percent(self.accuracy),
             escape(&self.final_name),
@@ -155,7 +161,7 @@ impl Report {
         let loss = Chart {
             title: "Loss",
             y_label: "cross-entropy, nats",
-            axis: Axis::Number,
+            axis: Axis::FromZero,
             series: vec![
                 Series { name: "train", class: "train", points: column(|row| row.train_loss) },
                 Series { name: "validation", class: "valid", points: column(|row| row.valid_loss) },
@@ -165,11 +171,15 @@ impl Report {
         };
         let accuracy = Chart {
             title: "Accuracy",
-            y_label: "pictures right, %",
+            y_label: "images right, %",
             axis: Axis::Percent,
             series: vec![
                 Series { name: "train", class: "train", points: column(|row| 100.0 * row.train_accuracy) },
-                Series { name: "validation", class: "valid", points: column(|row| 100.0 * row.valid_accuracy) },
+                Series {
+                    name: "validation",
+                    class: "valid",
+                    points: column(|row| 100.0 * row.valid_accuracy),
+                },
             ],
             mark: mark(|row| 100.0 * row.valid_accuracy),
             small: false,
@@ -182,11 +192,11 @@ impl Report {
             mark: None,
             small: true,
         };
-        let learning_rate = small("Learning rate", "rate at epoch end", Axis::FromZero, |row| row.learning_rate);
-        let speed = small("Speed", "training pictures a second", Axis::FromZero, |row| row.images_per_second);
-        let waiting = small("Waiting for data", "of training time, %", Axis::FromZero, |row| {
-            100.0 * row.waiting_share
-        });
+        let learning_rate =
+            small("Learning rate", "rate at epoch end", Axis::FromZero, |row| row.learning_rate);
+        let speed = small("Speed", "training images a second", Axis::FromZero, |row| row.images_per_second);
+        let waiting =
+            small("Waiting for data", "of training time, %", Axis::FromZero, |row| 100.0 * row.waiting_share);
         format!(
             "<section>\n<h2>Training</h2>\n<p class=\"note\">{}</p>\n<div class=\"pair\">\n{}{}</div>\n\
              <div class=\"triple\">\n{}{}{}</div>\n</section>\n",
@@ -201,12 +211,13 @@ impl Report {
 
     fn training_note(&self, best: Option<&EpochRow>) -> String {
         let epochs = self.epochs.len();
-        let seconds: f64 = self.epochs.iter().map(|row| row.seconds).filter(|s| s.is_finite()).sum();
-        let mut note = format!(
-            "{epochs} {} in {}.",
-            if epochs == 1 { "epoch" } else { "epochs" },
-            html::duration(seconds)
-        );
+        let mut seconds: Vec<f64> = self.epochs.iter().map(|row| row.seconds).collect();
+        seconds.sort_by(f64::total_cmp);
+        let mut note = if epochs == 1 {
+            format!("1 epoch of {}.", html::duration(seconds[0]))
+        } else {
+            format!("{epochs} epochs, median {} each.", html::duration(seconds[epochs / 2]))
+        };
         if let Some(row) = best {
             note += &format!(
                 " Best validation accuracy {} at epoch {} (ringed).",
@@ -214,9 +225,8 @@ impl Report {
                 row.epoch
             );
         }
-        note += " Training curves are averages while the epoch runs, on pictures as augmented; validation \
-                 is measured after it. The two are not the same measurement.";
-        note
+        note + " Training values are averages while the epoch runs, on images as augmented; validation is \
+                measured after it."
     }
 
     /// The first epoch with the highest validation accuracy; none where no accuracy is finite.
@@ -237,7 +247,7 @@ impl Report {
         }
         let figures: String = self.mistakes.iter().map(MistakePicture::figure).collect();
         format!(
-            "{heading}<p class=\"note\">Pictures of the {} set that were wrong with the most confidence: \
+            "{heading}<p class=\"note\">Images of the {} set that were wrong with the most confidence: \
              true → predicted, and the probability given to the prediction.</p>\n\
              <div class=\"mistakes\">\n{figures}</div>\n</section>\n",
             escape(&self.final_name)
@@ -259,10 +269,14 @@ impl MistakePicture {
             _ => " class=\"sharp\"",
         };
         let (truth, predicted, key) = (escape(&self.truth), escape(&self.predicted), escape(&self.key));
+        let source = if self.png.is_empty() {
+            String::new()
+        } else {
+            format!(" src=\"data:image/png;base64,{}\"", BASE64.encode(&self.png))
+        };
         format!(
-            "<figure><img{sharp} alt=\"{truth} taken for {predicted}\" src=\"data:image/png;base64,{}\">\
+            "<figure><img{sharp} alt=\"{truth} taken for {predicted}\"{source}>\
              <figcaption><b>{truth}</b> → {predicted} <span>{}</span><small>{key}</small></figcaption></figure>\n",
-            BASE64.encode(&self.png),
             rate(self.confidence),
         )
     }
@@ -284,4 +298,104 @@ fn wilson(share: f64, n: u64) -> Option<(f64, f64)> {
     let middle = (share + z * z / (2.0 * n)) / scale;
     let half = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt() / scale;
     Some(((middle - half).max(0.0), (middle + half).min(1.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        Report {
+            title: "A <script>alert(1)</script> run".into(),
+            facts: vec![("model".into(), "ResNet-18 \"<b>\"".into())],
+            epochs: vec![EpochRow { epoch: 1, valid_accuracy: 0.5, valid_loss: 0.7, ..EpochRow::default() }],
+            final_name: "test".into(),
+            class_names: vec!["cat".into(), "<script>dog".into()],
+            confusion: vec![3, 1, 0, 4],
+            accuracy: 0.875,
+            top5: 1.0,
+            loss: 0.25,
+            mistakes: vec![MistakePicture {
+                png: vec![1, 2, 3],
+                key: "a\"><script>.png".into(),
+                truth: "cat".into(),
+                predicted: "<script>dog".into(),
+                confidence: 0.987,
+            }],
+            recipe: "name = \"<script>\"".into(),
+        }
+    }
+
+    #[test]
+    fn text_from_outside_is_escaped_everywhere() {
+        let page = report().to_html();
+        assert!(!page.contains("<script"));
+        assert!(!page.contains("a\">"));
+        assert!(page.contains("&lt;script&gt;dog <span>98 %</span>"));
+    }
+
+    #[test]
+    fn page_loads_nothing() {
+        let page = report().to_html();
+        for way in ["http:", "https:", "//", "<link", "@import", "url("] {
+            assert!(!page.contains(way), "{way}");
+        }
+    }
+
+    #[test]
+    fn headline_shows_the_measured_accuracy() {
+        let page = report().to_html();
+        assert!(page.contains("<strong>87.50 %</strong> <span>test accuracy</span>"));
+        assert!(page.contains("8 images"));
+        assert!(!page.contains("top-5"), "with two classes the top five say nothing");
+    }
+
+    #[test]
+    fn validation_as_final_set_is_named_as_chosen_on() {
+        let mut report = report();
+        report.final_name = "validation".into();
+        report.epochs.push(EpochRow { epoch: 2, ..EpochRow::default() });
+        assert!(report.to_html().contains("chosen on these same images"));
+    }
+
+    #[test]
+    fn nothing_measured_still_makes_a_page() {
+        let page = Report {
+            epochs: Vec::new(),
+            class_names: Vec::new(),
+            confusion: Vec::new(),
+            accuracy: f64::NAN,
+            loss: f64::INFINITY,
+            mistakes: Vec::new(),
+            ..report()
+        }
+        .to_html();
+        assert!(page.contains("No mistakes to show") && page.contains("No epoch was completed"));
+        assert!(!page.contains("NaN") && !page.contains(">inf"));
+    }
+
+    #[test]
+    fn epochs_that_are_not_finite_do_not_break_the_page() {
+        let nan = f64::NAN;
+        let row =
+            EpochRow { epoch: 1, train_loss: nan, valid_accuracy: nan, seconds: nan, ..EpochRow::default() };
+        let page = Report { epochs: vec![row], ..report() }.to_html();
+        assert!(!page.contains("NaN") && !page.contains("ringed"));
+    }
+
+    #[test]
+    fn best_epoch_is_the_first_of_equals() {
+        let row = |epoch, valid_accuracy| EpochRow { epoch, valid_accuracy, ..EpochRow::default() };
+        let report =
+            Report { epochs: vec![row(1, 0.2), row(2, f64::NAN), row(3, 0.9), row(4, 0.9)], ..report() };
+        assert_eq!(report.best_epoch().map(|row| row.epoch), Some(3));
+    }
+
+    #[test]
+    fn interval_follows_wilson() {
+        let (low, high) = wilson(0.9, 100).unwrap();
+        assert!((low - 0.8256).abs() < 1e-4 && (high - 0.9448).abs() < 1e-4, "{low} {high}");
+        assert_eq!(wilson(f64::NAN, 10), None);
+        assert_eq!(wilson(1.0, 10).unwrap().1, 1.0);
+    }
 }

@@ -1,5 +1,6 @@
 //! From a recipe to a run folder.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -66,6 +67,20 @@ pub struct Outcome {
 #[derive(Clone)]
 pub struct MeasuredSource(pub Arc<dyn Source>);
 
+impl Default for RunOptions {
+    /// The default device, all cores, a folder below `runs/`, and silence.
+    fn default() -> Self {
+        Self {
+            device: Device::default(),
+            device_name: "default".into(),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            out: None,
+            verbose: false,
+            tui: false,
+        }
+    }
+}
+
 impl std::fmt::Debug for MeasuredSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} images", self.0.len())
@@ -94,7 +109,7 @@ pub fn run_plan(plan: &Plan, options: &RunOptions) -> Result<Outcome> {
     let recipe = &plan.recipe;
     let say = |line: &str| {
         if options.verbose {
-            println!("{line}");
+            print_line(line);
         }
     };
     plan.said.iter().for_each(|line| say(line));
@@ -103,7 +118,7 @@ pub fn run_plan(plan: &Plan, options: &RunOptions) -> Result<Outcome> {
     let train = loader(plan, &plan.train, Some(recipe.seed), augment, options)?;
     let valid = loader(plan, &plan.valid, None, Augment::default(), options)?;
     let folder = RunFolder::create(options.out.as_deref(), &recipe.model)?;
-    folder.write(&folder.path().join("recipe.toml"), &recipe.to_toml()?)?;
+    folder.write(&folder.path().join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
     say(&format!("Run folder {}", folder.path().display()));
 
     let started = Instant::now();
@@ -123,7 +138,7 @@ pub fn run_plan(plan: &Plan, options: &RunOptions) -> Result<Outcome> {
     let bar = image_bar(measured_on.into(), measured.len());
     let measured_loader = loader(plan, measured, None, Augment::default(), options)?;
     let loader = TensorLoader::new(measured_loader, options.device.clone());
-    let evaluation = evaluate(&best.model, &loader, MISTAKES, |done| {
+    let evaluation = evaluate(&best, &loader, MISTAKES, |done| {
         if options.verbose {
             bar.set_position(done as u64);
         }
@@ -145,7 +160,9 @@ pub fn run_plan(plan: &Plan, options: &RunOptions) -> Result<Outcome> {
         train_seconds,
         measured: MeasuredSource(measured.clone()),
     };
-    outcome.folder.write(&outcome.folder.report(), &report(plan, options, &outcome)?.to_html())?;
+    outcome.folder.write(&outcome.folder.example(), &png(&measured.read(0)?.image))?;
+    let page = report(plan, options, &outcome)?.to_html();
+    outcome.folder.write(&outcome.folder.report(), page.as_bytes())?;
     Ok(outcome)
 }
 
@@ -241,10 +258,15 @@ fn keep(plan: &Plan, folder: RunFolder, verbose: bool) -> Result<Observer> {
         }
         folder.record(row)?;
         if verbose {
-            println!("{}", line(row, epochs, is_best));
+            print_line(&line(row, epochs, is_best));
         }
         Ok(())
     }))
+}
+
+/// A reader that has gone (as `head`) must not end a run.
+fn print_line(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn line(row: &EpochRow, epochs: usize, is_best: bool) -> String {

@@ -15,6 +15,7 @@ use crate::{Error, Result};
 /// metrics.jsonl       one line an epoch, one at the end
 /// best.safetensors    the model with the best validation accuracy
 /// last.safetensors    the model after the last epoch
+/// example.png         a picture to try the model on
 /// report.html         curves, confusion matrix and worst mistakes
 /// ```
 #[derive(Debug, Clone)]
@@ -62,19 +63,25 @@ impl RunFolder {
         self.path.join("last.safetensors")
     }
 
+    /// A picture of the kind that the model was measured on.
+    #[must_use]
+    pub fn example(&self) -> PathBuf {
+        self.path.join("example.png")
+    }
+
     /// The page with curves, confusion matrix and mistakes.
     #[must_use]
     pub fn report(&self) -> PathBuf {
         self.path.join("report.html")
     }
 
-    /// Writes a text file into the folder.
+    /// Writes a file into the folder.
     ///
     /// # Errors
     ///
     /// When it cannot be written.
-    pub fn write(&self, path: &Path, text: &str) -> Result<()> {
-        let written = File::create(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    pub fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let written = File::create(path).and_then(|mut file| file.write_all(bytes));
         written.map_err(|e| failure(path, &format!("cannot be written: {e}")))
     }
 

@@ -7,8 +7,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::{Sample, Source};
-use crate::decode::{Limits, decode, is_image};
-use crate::{Error, ErrorKind, Result};
+use crate::decode::is_image;
+use crate::{Error, ErrorKind, Image, Result};
 
 /// The extensions whose files are taken for images; what they really are is told by their bytes.
 const EXTENSIONS: [&str; 15] = [
@@ -183,6 +183,18 @@ impl Folder {
     }
 }
 
+/// Every image file at or below `folder`, sorted, told from other files as [`Folder`] tells them.
+///
+/// # Errors
+///
+/// When a folder cannot be read.
+pub fn image_files(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
+    let folder = folder.as_ref();
+    let mut found = Folder::empty(folder);
+    found.add_class("", folder, 0)?;
+    Ok((0..found.len()).map(|index| found.path(index)).collect())
+}
+
 struct Entry {
     name: std::ffi::OsString,
     is_folder: bool,
@@ -248,11 +260,7 @@ impl Source for Folder {
     }
 
     fn read(&self, index: usize) -> Result<Sample> {
-        let path = self.path(index);
-        let at = |kind: ErrorKind| Error::at(&path, kind);
-        let bytes = fs::read(&path).map_err(|e| at(e.into()))?;
-        let image = decode(&bytes, &Limits::default()).map_err(at)?;
-        Ok(Sample { image, label: self.label(index) })
+        Ok(Sample { image: Image::open(self.path(index))?, label: self.label(index) })
     }
 
     fn label(&self, index: usize) -> u32 {

@@ -1,0 +1,256 @@
+//! Sources, loaders and batches as Burn knows them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use burn::data::dataloader::batcher::Batcher;
+use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_dataset::{Dataset, DatasetError};
+
+use crate::loader::Batches;
+use crate::source::{Cifar, Digits, Folder, Idx, Memory, Sample, Source, Subset};
+use crate::{Batch, Loader, LoaderConfig, Preprocess};
+
+/// Pictures ready for a network.
+#[derive(Debug, Clone)]
+pub struct ImageBatch {
+    /// `[batch, channels, height, width]`, normalized.
+    pub images: Tensor<4>,
+    /// `[batch]`, indices of classes.
+    pub targets: Tensor<1, Int>,
+    /// `[batch]`, indices of samples in their source.
+    pub indices: Vec<usize>,
+}
+
+/// Makes batches of samples, with Burn's loaders or without.
+#[derive(Debug, Clone)]
+pub struct ImageBatcher {
+    /// What becomes of each picture.
+    pub preprocess: Preprocess,
+}
+
+impl ImageBatcher {
+    /// Puts prepared pictures on `device`, normalized.
+    #[must_use]
+    pub fn tensors(&self, batch: &Batch, device: &Device) -> ImageBatch {
+        let preprocess = &self.preprocess;
+        let mut values = vec![0f32; batch.pixels.len()];
+        let size = preprocess.bytes();
+        for (pixels, out) in batch.pixels.chunks_exact(size).zip(values.chunks_exact_mut(size)) {
+            preprocess.normalize_into(pixels, out);
+        }
+        let count = batch.labels.len();
+        let shape =
+            [count, preprocess.channels.into(), preprocess.height as usize, preprocess.width as usize];
+        let targets: Vec<i64> = batch.labels.iter().map(|&label| i64::from(label)).collect();
+        ImageBatch {
+            images: Tensor::from_data(TensorData::new(values, shape), device),
+            targets: Tensor::from_data(TensorData::new(targets, [count]), device),
+            indices: batch.indices.clone(),
+        }
+    }
+}
+
+impl Batcher<Sample, ImageBatch> for ImageBatcher {
+    /// `indices` count from 0: samples do not know their place.
+    fn batch(&self, samples: Vec<Sample>, device: &Device) -> ImageBatch {
+        let indices = (0..samples.len()).collect();
+        let labels = samples.iter().map(|sample| sample.label).collect();
+        let pixels =
+            samples.into_iter().flat_map(|sample| self.preprocess.apply(sample.image).into_pixels()).collect();
+        self.tensors(&Batch { pixels, labels, indices }, device)
+    }
+}
+
+/// A source of any kind as a Burn dataset.
+#[derive(Clone)]
+pub struct SourceDataset(pub Arc<dyn Source>);
+
+impl Dataset<Sample> for SourceDataset {
+    fn get(&self, index: usize) -> Result<Sample, DatasetError> {
+        self.0.read(index).map_err(DatasetError::new)
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl std::fmt::Debug for SourceDataset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SourceDataset({} samples)", self.0.len())
+    }
+}
+
+// A foreign trait cannot be implemented for every `Source` at once.
+macro_rules! dataset {
+    ($($source:ty),*) => {$(
+        impl Dataset<Sample> for $source {
+            fn get(&self, index: usize) -> Result<Sample, DatasetError> {
+                self.read(index).map_err(DatasetError::new)
+            }
+
+            fn len(&self) -> usize {
+                Source::len(self)
+            }
+        }
+    )*};
+}
+
+dataset!(Folder, Idx, Cifar, Memory, Digits, Subset);
+
+/// A [`Loader`] as Burn's `DataLoader`: each call of `iter` is the next epoch.
+#[derive(Debug)]
+pub struct TensorLoader {
+    loader: Arc<Loader>,
+    batcher: ImageBatcher,
+    device: Device,
+    epoch: Arc<AtomicU64>,
+}
+
+impl TensorLoader {
+    /// Batches of `loader` on `device`, from epoch 0.
+    #[must_use]
+    pub fn new(loader: Loader, device: Device) -> Self {
+        let batcher = ImageBatcher { preprocess: loader.config().preprocess.clone() };
+        Self { loader: Arc::new(loader), batcher, device, epoch: Arc::new(AtomicU64::new(0)) }
+    }
+
+    /// The batches of pass `epoch`; the counter of `iter` stays as it is.
+    #[must_use]
+    pub fn epoch(&self, epoch: u64) -> TensorBatches<'_> {
+        TensorBatches { batches: self.loader.epoch(epoch), loader: self }
+    }
+}
+
+/// The batches of one pass.
+#[derive(Debug)]
+pub struct TensorBatches<'a> {
+    batches: Batches<'a>,
+    loader: &'a TensorLoader,
+}
+
+impl Iterator for TensorBatches<'_> {
+    type Item = Result<ImageBatch, DatasetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = match self.batches.next()? {
+            Ok(batch) => batch,
+            Err(error) => return Some(Err(DatasetError::new(error))),
+        };
+        let tensors = self.loader.batcher.tensors(&batch, &self.loader.device);
+        self.loader.loader.recycle(batch);
+        Some(Ok(tensors))
+    }
+}
+
+impl DataLoaderIterator<ImageBatch> for TensorBatches<'_> {
+    fn progress(&self) -> Progress {
+        let total = self.loader.loader.source().len();
+        Progress::new(self.batches.delivered(), total, Some("images".into()))
+    }
+}
+
+impl DataLoader<ImageBatch> for TensorLoader {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<ImageBatch> + 'a> {
+        Box::new(self.epoch(self.epoch.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    fn num_items(&self) -> usize {
+        self.loader.source().len()
+    }
+
+    /// The same loader, threads and epoch counter included, with batches on another device.
+    fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<ImageBatch>> {
+        Arc::new(Self {
+            loader: self.loader.clone(),
+            batcher: self.batcher.clone(),
+            device: device.clone(),
+            epoch: self.epoch.clone(),
+        })
+    }
+
+    /// # Panics
+    ///
+    /// If the range is not within the source, is empty, or its threads cannot be started: Burn leaves no way to say so.
+    #[allow(clippy::expect_used)]
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<ImageBatch>> {
+        let part = Subset::new(self.loader.source().clone(), (start..end).collect());
+        let part: Arc<dyn Source> = Arc::new(part.expect("a slice within the source"));
+        let old = self.loader.config();
+        let config = LoaderConfig { batch_size: old.batch_size.min(end - start), ..old.clone() };
+        let loader = Loader::new(part, config).expect("the loader of a part starts as that of the whole");
+        Arc::new(Self::new(loader, self.device.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Image;
+
+    fn source(len: usize) -> Arc<dyn Source> {
+        let sample = |n: usize| Sample { image: Image::new(1, 2, 3, vec![n as u8; 6]), label: (n % 2) as u32 };
+        let names = ["even", "odd"].map(String::from).to_vec();
+        Arc::new(Memory::new((0..len).map(sample).collect(), names).unwrap())
+    }
+
+    fn loader(len: usize, shuffle: Option<u64>) -> TensorLoader {
+        let preprocess = Preprocess::new(3, 2, 1);
+        let config = LoaderConfig { batch_size: 4, shuffle, preprocess, ..LoaderConfig::default() };
+        TensorLoader::new(Loader::new(source(len), config).unwrap(), Device::flex())
+    }
+
+    fn indices(loader: &dyn DataLoader<ImageBatch>) -> Vec<usize> {
+        loader.iter().flat_map(|batch| batch.unwrap().indices).collect()
+    }
+
+    #[test]
+    fn batches_have_shape_and_scale() {
+        let batch = loader(6, None).epoch(0).next().unwrap().unwrap();
+        assert_eq!((batch.images.dims(), batch.targets.dims()), ([4, 3, 2, 1], [4]));
+        let values = batch.images.into_data().try_to_vec::<f32>().unwrap();
+        assert_eq!(values[6..12], [1.0 / 255.0; 6]);
+        assert_eq!(batch.targets.into_data().convert::<i64>().try_to_vec::<i64>().unwrap(), [0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn each_iteration_is_the_next_epoch_on_every_device() {
+        let loader = loader(10, Some(1));
+        let first = indices(&loader);
+        let moved = loader.to_device(&Device::flex().autodiff());
+        let second = indices(moved.as_ref());
+        assert_ne!(first, second);
+        let again = |epoch| loader.epoch(epoch).flat_map(|batch| batch.unwrap().indices).collect::<Vec<_>>();
+        assert_eq!((again(0), again(1)), (first, second));
+    }
+
+    #[test]
+    fn progress_counts_images() {
+        let loader = loader(10, None);
+        let mut batches = loader.iter();
+        let done = |batches: &dyn DataLoaderIterator<ImageBatch>| batches.progress().items_processed;
+        assert_eq!(done(batches.as_ref()), 0);
+        batches.next();
+        assert_eq!(done(batches.as_ref()), 4);
+        batches.by_ref().for_each(drop);
+        assert_eq!((done(batches.as_ref()), loader.num_items()), (10, 10));
+    }
+
+    #[test]
+    fn a_slice_is_a_part() {
+        let part = loader(10, None).slice(3, 6);
+        assert_eq!(part.num_items(), 3);
+        let batch = part.iter().next().unwrap().unwrap();
+        assert_eq!(batch.targets.into_data().convert::<i64>().try_to_vec::<i64>().unwrap(), [1, 0, 1]);
+    }
+
+    #[test]
+    fn the_batcher_serves_burns_own_loader() {
+        let batcher = ImageBatcher { preprocess: Preprocess::new(1, 4, 4) };
+        let dataset = SourceDataset(source(5));
+        let samples = (0..5).map(|index| dataset.get(index).unwrap()).collect();
+        assert_eq!(batcher.batch(samples, &Device::flex()).images.dims(), [5, 1, 4, 4]);
+    }
+}

@@ -1,0 +1,88 @@
+//! Data whose classes are the model's, whatever their order.
+
+use std::sync::Arc;
+
+use pyrograph_data::source::{Sample, Source};
+
+use crate::{Error, Result};
+
+/// `source` with labels that count in `class_names`, the classes of a model.
+///
+/// Data may lack some of the model's classes.
+///
+/// # Errors
+///
+/// When the data has a class that the model does not know.
+pub fn align(source: Arc<dyn Source>, class_names: &[String]) -> Result<Arc<dyn Source>> {
+    if source.class_names() == class_names {
+        return Ok(source);
+    }
+    let labels = source.class_names().iter().map(|class| {
+        let label = class_names.iter().position(|name| name == class);
+        label.map(|label| label as u32).ok_or_else(|| Error::UnknownClass {
+            class: class.clone(),
+            known: class_names.join(", "),
+        })
+    });
+    let labels = labels.collect::<Result<_>>()?;
+    Ok(Arc::new(Aligned { source, labels, class_names: class_names.to_vec() }))
+}
+
+struct Aligned {
+    source: Arc<dyn Source>,
+    /// The model's label of each of the data's.
+    labels: Vec<u32>,
+    class_names: Vec<String>,
+}
+
+impl Source for Aligned {
+    fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    fn read(&self, index: usize) -> pyrograph_data::Result<Sample> {
+        let sample = self.source.read(index)?;
+        Ok(Sample { label: self.labels[sample.label as usize], ..sample })
+    }
+
+    fn label(&self, index: usize) -> u32 {
+        self.labels[self.source.label(index) as usize]
+    }
+
+    fn key(&self, index: usize) -> String {
+        self.source.key(index)
+    }
+
+    fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pyrograph_data::Image;
+    use pyrograph_data::source::Memory;
+
+    fn source(names: [&str; 2]) -> Arc<dyn Source> {
+        let sample = |label| Sample { image: Image::new(1, 1, 1, vec![0]), label };
+        Arc::new(Memory::new(vec![sample(0), sample(1)], names.map(String::from).to_vec()).unwrap())
+    }
+
+    #[test]
+    fn labels_follow_the_names() {
+        let model = ["cat", "dog", "owl"].map(String::from);
+        let aligned = align(source(["owl", "cat"]), &model).unwrap();
+        assert_eq!((aligned.label(0), aligned.label(1)), (2, 0));
+        assert_eq!(aligned.read(0).unwrap().label, 2);
+        assert_eq!(aligned.class_names(), model);
+    }
+
+    #[test]
+    fn an_unknown_class_is_named() {
+        let Err(error) = align(source(["cat", "cow"]), &["cat", "dog"].map(String::from)) else {
+            panic!("aligned")
+        };
+        assert!(error.to_string().contains("`cow`") && error.to_string().contains("cat, dog"), "{error}");
+    }
+}

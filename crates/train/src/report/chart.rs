@@ -1,0 +1,336 @@
+//! Line charts over epochs as inline SVG.
+//!
+//! The value axis starts at zero unless its label says otherwise; values that are not finite leave a gap and
+//! are counted below the chart. Lines differ in dash as well as in color, so they survive a gray print.
+
+use super::html::{count, escape, significant};
+
+/// Larger values are left out like those that are not finite: a plot of them would show nothing else.
+const LARGEST: f64 = 1e30;
+/// Charts of more epochs carry no tooltips, to keep the page small.
+const MOST_TOOLTIPS: usize = 400;
+/// Charts of at most this many epochs show a dot at each.
+const MOST_DOTS: usize = 30;
+
+const LEFT: f64 = 48.0;
+const RIGHT: f64 = 12.0;
+const TOP: f64 = 30.0;
+const BOTTOM: f64 = 38.0;
+
+/// A chart with one or more lines over the epochs.
+pub(super) struct Chart<'a> {
+    pub(super) title: &'a str,
+    /// What the value axis shows, with its unit.
+    pub(super) y_label: &'a str,
+    pub(super) axis: Axis,
+    pub(super) series: Vec<Series<'a>>,
+    pub(super) mark: Option<Mark>,
+    /// A third of the page's width instead of half.
+    pub(super) small: bool,
+}
+
+/// How the value axis is chosen.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Axis {
+    /// From zero to above the largest value.
+    FromZero,
+    /// Percentages: from zero, or closer where all values are high, never above 100.
+    Percent,
+}
+
+/// A line; `class` picks its style.
+pub(super) struct Series<'a> {
+    pub(super) name: &'a str,
+    pub(super) class: &'a str,
+    /// Epoch and value, by rising epoch.
+    pub(super) points: Vec<(f64, f64)>,
+}
+
+/// A ringed point.
+#[derive(Clone, Copy)]
+pub(super) struct Mark {
+    pub(super) x: f64,
+    pub(super) y: f64,
+}
+
+struct Frame {
+    width: f64,
+    height: f64,
+    x: (f64, f64),
+    y: Vec<f64>,
+}
+
+impl Frame {
+    fn px(&self, x: f64) -> f64 {
+        let (low, high) = self.x;
+        LEFT + (x - low) / (high - low) * (self.width - LEFT - RIGHT)
+    }
+
+    fn py(&self, y: f64) -> f64 {
+        let (low, high) = (self.y[0], self.y[self.y.len() - 1]);
+        self.height - BOTTOM - (y - low) / (high - low) * (self.height - TOP - BOTTOM)
+    }
+}
+
+impl Chart<'_> {
+    /// The chart as a `<figure>`.
+    pub(super) fn to_svg(&self) -> String {
+        let shown: Vec<f64> = self
+            .series
+            .iter()
+            .flat_map(|line| &line.points)
+            .map(|point| point.1)
+            .filter(|y| drawable(*y))
+            .collect();
+        if shown.is_empty() {
+            return format!(
+                "<figure class=\"chart\"><figcaption><b>{}</b> No finite value to plot.</figcaption></figure>\n",
+                escape(self.title)
+            );
+        }
+        let epochs = self.series.first().map_or(&[][..], |line| &line.points);
+        let ends = (epochs.first().map_or(0.0, |p| p.0), epochs.last().map_or(0.0, |p| p.0));
+        let (width, height) = if self.small { (300.0, 190.0) } else { (450.0, 290.0) };
+        // A single epoch stands in the middle.
+        let x = if ends.1 > ends.0 { ends } else { (ends.0 - 1.0, ends.0 + 1.0) };
+        let frame = Frame { width, height, x, y: value_ticks(self.axis, &shown) };
+        let lines: String = self.series.iter().map(|line| draw(line, &frame)).collect();
+        format!(
+            "<figure class=\"chart\">{}<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{}\">\n\
+             {}{lines}{}{}</svg></figure>\n",
+            self.caption(),
+            escape(&format!("{} over {} epochs", self.title, epochs.len())),
+            self.axes(&frame, ends),
+            self.ring(&frame),
+            self.tooltips(&frame),
+        )
+    }
+
+    fn caption(&self) -> String {
+        let mut out = format!("<figcaption><b>{}</b>", escape(self.title));
+        if self.series.len() > 1 {
+            for line in &self.series {
+                out += &format!(
+                    " <span class=\"key\"><svg class=\"swatch\" viewBox=\"0 0 26 8\" aria-hidden=\"true\"><path \
+                     class=\"line {}\" d=\"M1 4H25\"/></svg>{}</span>",
+                    line.class,
+                    escape(line.name)
+                );
+            }
+        }
+        let missing = self.series.iter().flat_map(|line| &line.points).filter(|p| !drawable(p.1)).count();
+        if missing > 0 {
+            let noun = if missing == 1 { "value" } else { "values" };
+            out += &format!(" <span class=\"missing\">{missing} {noun} not finite, left out</span>");
+        }
+        out + "</figcaption>"
+    }
+
+    fn axes(&self, frame: &Frame, ends: (f64, f64)) -> String {
+        let (right, bottom) = (frame.width - RIGHT, frame.height - BOTTOM);
+        let step = frame.y[1] - frame.y[0];
+        let mut out = String::new();
+        for &tick in &frame.y {
+            let y = frame.py(tick);
+            out += &format!(
+                "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{right}\"/><text class=\"y\" x=\"{}\" y=\"{:.1}\">{}</text>\n",
+                LEFT - 6.0,
+                y + 4.0,
+                tick_text(tick, step)
+            );
+        }
+        for tick in epoch_ticks(ends, if self.small { 5.0 } else { 8.0 }) {
+            let x = frame.px(tick);
+            out += &format!(
+                "<path class=\"axis\" d=\"M{x:.1} {bottom}v4\"/><text class=\"x\" x=\"{x:.1}\" y=\"{}\">{tick}</text>\n",
+                bottom + 17.0
+            );
+        }
+        let from = if frame.y[0] == 0.0 {
+            String::new()
+        } else {
+            format!(" (axis starts at {})", tick_text(frame.y[0], step))
+        };
+        out += &format!(
+            "<path class=\"axis\" d=\"M{LEFT} {bottom}H{right}\"/><text class=\"label\" x=\"2\" y=\"14\">{}{from}</text>\
+             <text class=\"x\" x=\"{}\" y=\"{}\">epoch</text>\n",
+            escape(self.y_label),
+            (LEFT + right) / 2.0,
+            frame.height - 4.0
+        );
+        out
+    }
+
+    fn ring(&self, frame: &Frame) -> String {
+        match self.mark {
+            Some(mark) if drawable(mark.y) => {
+                format!(
+                    "<circle class=\"ring\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"6\"/>\n",
+                    frame.px(mark.x),
+                    frame.py(mark.y)
+                )
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// A band for each epoch that names its values when pointed at.
+    fn tooltips(&self, frame: &Frame) -> String {
+        let Some(first) = self.series.first().filter(|line| line.points.len() <= MOST_TOOLTIPS) else {
+            return String::new();
+        };
+        let inner = frame.width - LEFT - RIGHT;
+        let band = inner / (first.points.len() as f64 - 1.0).max(1.0);
+        let mut out = String::new();
+        for (i, &(epoch, _)) in first.points.iter().enumerate() {
+            let values: Vec<String> = self
+                .series
+                .iter()
+                .filter_map(|line| line.points.get(i).map(|p| format!("{} {}", line.name, significant(p.1))))
+                .collect();
+            let start = (frame.px(epoch) - band / 2.0).max(LEFT);
+            let end = (frame.px(epoch) + band / 2.0).min(frame.width - RIGHT);
+            out += &format!(
+                "<rect class=\"hover\" x=\"{start:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{}\"><title>epoch {epoch}: \
+                 {}</title></rect>\n",
+                end - start,
+                frame.height - TOP - BOTTOM,
+                escape(&values.join(", "))
+            );
+        }
+        out
+    }
+}
+
+fn drawable(y: f64) -> bool {
+    y.is_finite() && y.abs() <= LARGEST
+}
+
+/// A line with gaps where values are missing, and dots where a line alone would not show the points.
+fn draw(line: &Series<'_>, frame: &Frame) -> String {
+    let mut path = String::new();
+    let mut dots = String::new();
+    let shows = |i: usize| line.points.get(i).is_some_and(|point| drawable(point.1));
+    for (i, &(x, y)) in line.points.iter().enumerate() {
+        if !drawable(y) {
+            continue;
+        }
+        let before = i > 0 && shows(i - 1);
+        path += &format!("{}{:.1} {:.1}", if before { 'L' } else { 'M' }, frame.px(x), frame.py(y));
+        if line.points.len() <= MOST_DOTS || !(before || shows(i + 1)) {
+            dots += &format!(
+                "<circle class=\"dot {}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"2.5\"/>",
+                line.class,
+                frame.px(x),
+                frame.py(y)
+            );
+        }
+    }
+    format!("<path class=\"line {}\" d=\"{path}\"/>{dots}\n", line.class)
+}
+
+/// Evenly spaced ticks around the values, at least two.
+fn value_ticks(axis: Axis, values: &[f64]) -> Vec<f64> {
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let (mut low, mut high) = (least.min(0.0), most.max(0.0));
+    if axis == Axis::Percent && least >= 50.0 {
+        // At least a point of height, or noise would look like learning.
+        low = least.min(99.0);
+        high = most.max(low + 1.0);
+    }
+    if high <= low {
+        high = low + 1.0;
+    }
+    let step = nice_step((high - low) / 5.0);
+    let (first, last) = ((low / step + 1e-9).floor(), (high / step - 1e-9).ceil());
+    (0..=(last - first) as usize).map(|i| (first + i as f64) * step).collect()
+}
+
+/// Whole epochs within the ends, both of which may lie between ticks.
+fn epoch_ticks((first, last): (f64, f64), most: f64) -> Vec<f64> {
+    let step = nice_step((last - first) / most).max(1.0);
+    if last - first < most {
+        return (0..=(last - first) as usize).map(|i| first + i as f64).collect();
+    }
+    let start = (first / step).ceil();
+    (0..=((last / step).floor() - start) as usize).map(|i| (start + i as f64) * step).collect()
+}
+
+/// The smallest of 1, 2 and 5 times a power of ten that is not below `least`.
+fn nice_step(least: f64) -> f64 {
+    if least.is_nan() || least <= 0.0 {
+        return 1.0;
+    }
+    let power = 10f64.powf(least.log10().floor());
+    let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| factor * power >= least * (1.0 - 1e-9));
+    factor.unwrap_or(10.0) * power
+}
+
+/// A tick's value with the decimals its step needs.
+fn tick_text(value: f64, step: f64) -> String {
+    let value = if value.abs() < step * 1e-6 { 0.0 } else { value };
+    if value != 0.0 && (step < 1e-4 || value.abs() >= 1e6) {
+        return format!("{value:.1e}").replace(".0e", "e");
+    }
+    let decimals = (-step.log10().floor()).clamp(0.0, 4.0) as usize;
+    if decimals == 0 && value >= 1000.0 { count(value.round() as u64) } else { format!("{value:.decimals$}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chart(values: &[f64]) -> String {
+        let points = values.iter().enumerate().map(|(i, y)| (i as f64 + 1.0, *y)).collect();
+        let series = vec![Series { name: "train", class: "train", points }];
+        Chart { title: "Loss", y_label: "nats", axis: Axis::FromZero, series, mark: None, small: false }
+            .to_svg()
+    }
+
+    #[test]
+    fn axis_starts_at_zero_or_says_so() {
+        assert_eq!(value_ticks(Axis::FromZero, &[0.5, 2.0])[0], 0.0);
+        assert_eq!(value_ticks(Axis::Percent, &[20.0, 98.0])[0], 0.0);
+        let high = value_ticks(Axis::Percent, &[91.0, 99.97, 100.0]);
+        assert_eq!((high[0], high[high.len() - 1]), (90.0, 100.0));
+        let series = vec![Series { name: "a", class: "train", points: vec![(1.0, 91.0), (2.0, 99.0)] }];
+        let chart =
+            Chart { title: "Accuracy", y_label: "%", axis: Axis::Percent, series, mark: None, small: false };
+        assert!(chart.to_svg().contains("axis starts at 90"));
+    }
+
+    #[test]
+    fn percent_axis_never_passes_one_hundred() {
+        for least in 0..=1000 {
+            let ticks = value_ticks(Axis::Percent, &[f64::from(least) / 10.0, 100.0]);
+            assert!(ticks[ticks.len() - 1] <= 100.0 + 1e-9, "{least} {ticks:?}");
+            assert!((2..=8).contains(&ticks.len()), "{least} {ticks:?}");
+        }
+    }
+
+    #[test]
+    fn odd_values_do_not_break_a_plot() {
+        for values in [&[f64::NAN][..], &[], &[f64::INFINITY, f64::NEG_INFINITY], &[f64::MAX]] {
+            assert!(chart(values).contains("No finite value"));
+        }
+        for values in [&[0.0][..], &[1e-300], &[-1.0], &[3.0, f64::NAN, 2.0], &[1e30, -1e30], &[2.0; 700]] {
+            let svg = chart(values);
+            assert!(!svg.contains("NaN") && !svg.contains("inf "), "{values:?}: {svg}");
+        }
+        let gap = chart(&[3.0, f64::NAN, 2.0]);
+        assert!(gap.contains("1 value not finite"));
+        assert!(!gap.contains('L'.to_string().as_str()) || !gap.contains("d=\"M48.0 30.0L"));
+    }
+
+    #[test]
+    fn ticks_are_round_numbers() {
+        assert_eq!(value_ticks(Axis::FromZero, &[2.3]), [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]);
+        assert_eq!(epoch_ticks((1.0, 3.0), 8.0), [1.0, 2.0, 3.0]);
+        assert_eq!(epoch_ticks((1.0, 60.0), 8.0), [10.0, 20.0, 30.0, 40.0, 50.0, 60.0]);
+        assert_eq!(epoch_ticks((7.0, 7.0), 8.0), [7.0]);
+        assert_eq!(tick_text(0.30000000000000004, 0.1), "0.3");
+        assert_eq!(tick_text(3.0000000000000004e-6, 1e-6), "3e-6");
+        assert_eq!(tick_text(20_000.0, 5_000.0), "20\u{202F}000");
+    }
+}
