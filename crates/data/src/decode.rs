@@ -38,7 +38,8 @@ impl Default for Limits {
 /// [`ErrorKind::UnknownFormat`], [`ErrorKind::TooLarge`], or [`ErrorKind::Decode`] for a picture that is
 /// damaged or cut short. A panic inside a decoder is caught and becomes [`ErrorKind::Decode`].
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Image, ErrorKind> {
-    let format = image::guess_format(bytes).ok().filter(|f| is_supported(*f)).ok_or(ErrorKind::UnknownFormat)?;
+    let format =
+        image::guess_format(bytes).ok().filter(|f| is_supported(*f)).ok_or(ErrorKind::UnknownFormat)?;
     if format == ImageFormat::Jpeg && !jpeg_has_end(bytes) {
         return Err(ErrorKind::Decode("the file is cut short (no end-of-image marker)".into()));
     }
@@ -110,7 +111,9 @@ fn explain(error: ImageError, limits: &Limits) -> ErrorKind {
 fn too_large(what: &str, limits: &Limits) -> ErrorKind {
     let Limits { max_width, max_height, max_bytes } = limits;
     let mib = max_bytes >> 20;
-    ErrorKind::TooLarge(format!("{what}; the limit is {max_width} x {max_height} pixels and {mib} MiB decoded"))
+    ErrorKind::TooLarge(format!(
+        "{what}; the limit is {max_width} x {max_height} pixels and {mib} MiB decoded"
+    ))
 }
 
 fn as_seen(decoded: DynamicImage) -> Image {
@@ -268,7 +271,11 @@ mod tests {
             for end in 0..bytes.len() {
                 let result = decode(&bytes[..end], &Limits::default());
                 // The last bytes of some formats only say that the file is over.
-                assert!(result.is_err() || end + 16 > bytes.len(), "{format:?} cut at {end} of {}", bytes.len());
+                assert!(
+                    result.is_err() || end + 16 > bytes.len(),
+                    "{format:?} cut at {end} of {}",
+                    bytes.len()
+                );
             }
         }
     }
@@ -306,14 +313,34 @@ mod tests {
     }
 
     #[test]
+    fn cmyk_and_ycck_become_the_colors_that_pillow_shows() {
+        let Some(folder) = shared_data("robust/jpeg_decoder/tests/reftest/images") else { return };
+        for (name, mean) in
+            [("mozilla/jpg-cmyk-1.jpg", [127.5, 127.5, 43.8]), ("ycck.jpg", [109.0, 132.1, 109.6])]
+        {
+            let image = see(&std::fs::read(folder.join(name)).unwrap());
+            for (channel, expected) in mean.into_iter().enumerate() {
+                let values = image.pixels().iter().skip(channel).step_by(3).map(|&v| f64::from(v));
+                let mean = values.sum::<f64>() / f64::from(image.width() * image.height());
+                assert!((mean - expected).abs() < 0.5, "{name}: {mean} is not {expected}");
+            }
+        }
+    }
+
+    #[test]
     fn every_exif_orientation_becomes_the_same_upright_picture() {
         let Some(folder) = shared_data("robust/exif_orientation") else { return };
         for shape in ["Landscape", "Portrait"] {
-            let load = |n: u32| see(&std::fs::read(Path::new(&folder).join(format!("{shape}_{n}.jpg"))).unwrap());
+            let load =
+                |n: u32| see(&std::fs::read(Path::new(&folder).join(format!("{shape}_{n}.jpg"))).unwrap());
             let upright = load(1);
             for n in 0..=8 {
                 let image = load(n);
-                assert_eq!((image.width(), image.height()), (upright.width(), upright.height()), "{shape}_{n}");
+                assert_eq!(
+                    (image.width(), image.height()),
+                    (upright.width(), upright.height()),
+                    "{shape}_{n}"
+                );
                 let pairs = image.pixels().iter().zip(upright.pixels());
                 let difference: u64 = pairs.map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
                 // The set was encoded lossily after each turn.

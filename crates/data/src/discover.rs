@@ -48,10 +48,11 @@ impl DataSet {
         {
             return open_split_folders(&found, &train);
         }
-        if found.files.iter().any(|name| name.contains("-images")) {
+        if ["train-images", "t10k-images", "test-images"].iter().any(|name| found.file(name).is_some()) {
             return open_idx(&found);
         }
-        if found.files.iter().any(|name| name.ends_with(".bin")) {
+        // Beside class folders a .bin file is something else.
+        if found.folders.is_empty() && found.files.iter().any(|name| name.ends_with(".bin")) {
             return open_cifar(&found);
         }
         Ok(Self::from_parts(Folder::open(path)?, None, None))
@@ -87,7 +88,8 @@ fn describe<S: Source>(train: &S, valid: Option<&S>, test: Option<&S>) -> String
     let total: usize = counts.iter().map(|(_, count)| count).sum();
     let mut text = format!("Found {} images in {} classes", grouped(total), train.class_names().len());
     if counts.len() > 1 {
-        let parts: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {}", grouped(*count))).collect();
+        let parts: Vec<_> =
+            counts.iter().map(|(name, count)| format!("{name} {}", grouped(*count))).collect();
         text += &format!(" ({})", parts.join(", "));
     }
     text
@@ -226,7 +228,8 @@ fn open_file(path: &Path) -> Result<DataSet> {
     if name.ends_with(".bin") {
         return Ok(DataSet::from_parts(Cifar::open(&[path], cifar_kind(path)?)?, None, None));
     }
-    let message = "this is one file, not an image set; give the folder that has class folders, IDX or CIFAR files";
+    let message =
+        "this is one file, not an image set; give the folder that has class folders, IDX or CIFAR files";
     Err(Error::at(path, ErrorKind::NotADataSet(message.into())))
 }
 
@@ -251,6 +254,8 @@ mod tests {
     fn class_folders_with_or_without_parts_are_found() {
         let root = tempfile::tempdir().unwrap();
         write(root.path(), &["cat/1.png", "dog/1.png", "dog/2.png"]);
+        fs::write(root.path().join("weights.bin"), "x").unwrap();
+        fs::write(root.path().join("about-images.txt"), "x").unwrap();
         let set = DataSet::open(root.path()).unwrap();
         assert_eq!(set.description, "Found 3 images in 2 classes");
         assert_eq!(lens(&set), (3, None, None));
@@ -271,6 +276,13 @@ mod tests {
         write(root.path(), &["train/cat/1.png", "train/dog/1.png", "val/fox/1.png"]);
         let error = DataSet::open(root.path()).unwrap_err().to_string();
         assert!(error.contains("the class \"fox\""), "{error}");
+    }
+
+    #[test]
+    fn a_class_may_be_called_train() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), &["train/1.png", "plane/1.png"]);
+        assert_eq!(DataSet::open(root.path()).unwrap().train.class_names(), ["plane", "train"]);
     }
 
     #[test]

@@ -7,7 +7,8 @@ use crate::Source;
 
 /// `shared/data/NAME` beside the workspace, or where `PYROGRAPH_SHARED` points; prints why when it is absent.
 pub(crate) fn shared_data(name: &str) -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|up| up.join("shared")).find(|p| p.is_dir());
+    let beside =
+        || Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|up| up.join("shared")).find(|p| p.is_dir());
     let shared = std::env::var_os("PYROGRAPH_SHARED").map(PathBuf::from).or_else(beside);
     let found = shared.map(|s| s.join("data").join(name)).filter(|p| p.exists());
     if found.is_none() {

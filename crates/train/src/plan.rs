@@ -29,6 +29,8 @@ pub struct Plan {
     pub train: Arc<dyn Source>,
     /// The images that are watched after each epoch.
     pub valid: Arc<dyn Source>,
+    /// What those images are: `validation`, or `test` where a recipe sets none apart.
+    pub watched: &'static str,
     /// The images of the final answer, where they are not the watched ones.
     pub test: Option<Arc<dyn Source>>,
     /// What was found and decided, a sentence each.
@@ -59,7 +61,7 @@ impl Plan {
     pub fn for_data(recipe: &Recipe, data: DataSet) -> Result<Self> {
         let mut recipe = recipe.clone();
         let mut said = vec![data.description.clone()];
-        let (train, valid, test) = parts(&recipe, data, &mut said)?;
+        let Parts { train, valid, watched, test } = parts(&recipe, data, &mut said)?;
 
         let look = Look::at(train.as_ref())?;
         let channels = *recipe.data.channels.get_or_insert(look.channels);
@@ -88,16 +90,21 @@ impl Plan {
             recipe.model,
             thousands(model.parameters())
         ));
-        Ok(Self { recipe, model, preprocess, train, valid, test, said })
+        Ok(Self { recipe, model, preprocess, train, valid, watched, test, said })
     }
 }
 
-type Parts = (Arc<dyn Source>, Arc<dyn Source>, Option<Arc<dyn Source>>);
+struct Parts {
+    train: Arc<dyn Source>,
+    valid: Arc<dyn Source>,
+    watched: &'static str,
+    test: Option<Arc<dyn Source>>,
+}
 
 fn parts(recipe: &Recipe, data: DataSet, said: &mut Vec<String>) -> Result<Parts> {
     let DataSet { train, valid, test, .. } = data;
     if let Some(valid) = valid {
-        return Ok((train, valid, test));
+        return Ok(Parts { train, valid, watched: "validation", test });
     }
     let fraction = recipe.data.valid_fraction;
     if fraction == 0.0 {
@@ -108,7 +115,7 @@ fn parts(recipe: &Recipe, data: DataSet, said: &mut Vec<String>) -> Result<Parts
             ));
         };
         said.push("Watching the test images: the best epoch is chosen on them".into());
-        return Ok((train, test, None));
+        return Ok(Parts { train, valid: test, watched: "test", test: None });
     }
     let (kept, apart) = split(train.len(), fraction, recipe.seed);
     if kept.is_empty() || apart.is_empty() {
@@ -123,8 +130,8 @@ fn parts(recipe: &Recipe, data: DataSet, said: &mut Vec<String>) -> Result<Parts
         thousands(train.len())
     ));
     let valid: Arc<dyn Source> = Arc::new(Subset::new(train.clone(), apart)?);
-    let train: Arc<dyn Source> = Arc::new(Subset::new(train, kept)?);
-    Ok((train, valid, test))
+    let train = Arc::new(Subset::new(train, kept)?);
+    Ok(Parts { train, valid, watched: "validation", test })
 }
 
 /// What a few images, spread over the set, look like.

@@ -155,7 +155,7 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             model: "auto".into(),
-            epochs: 8,
+            epochs: 6,
             batch: 64,
             seed: 0,
             label_smoothing: 0.0,

@@ -6,18 +6,14 @@
 mod chart;
 mod confusion;
 mod html;
+mod mistakes;
+mod training;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
-use chart::{Axis, Chart, Mark, Series};
-use html::{count, escape, percent, rate, significant};
+use html::{count, escape, percent, significant};
 
 const STYLE: &str = include_str!("report/style.css");
-
-/// Pictures at most this wide or high are drawn with sharp pixels, since smoothing would hide them.
-const SHARP_UP_TO: u32 = 96;
 
 /// All that the page of a run shows.
 #[derive(Debug, Clone)]
@@ -63,11 +59,11 @@ pub struct EpochRow {
     pub valid_accuracy: f64,
     /// Share of validation pictures with the truth among the first five guesses, `0..=1`.
     pub valid_top5: f64,
-    /// Duration of the epoch, in seconds.
+    /// Duration of the epoch's training without its validation, in seconds.
     pub seconds: f64,
-    /// Training pictures a second.
+    /// Training pictures a second of that duration.
     pub images_per_second: f64,
-    /// Share of the training time spent waiting for batches, `0..=1`.
+    /// Share of that duration spent waiting for batches, `0..=1`.
     pub waiting_share: f64,
 }
 
@@ -92,9 +88,9 @@ impl Report {
         let title = escape(&self.title);
         let body = [
             self.headline(),
-            self.curves(),
+            training::section(&self.epochs),
             confusion::section(&self.class_names, &self.confusion, &self.final_name),
-            self.worst_mistakes(),
+            mistakes::section(&self.mistakes, &self.final_name),
             self.recipe_text(),
         ]
         .concat();
@@ -141,116 +137,11 @@ impl Report {
         let facts = if facts.is_empty() { facts } else { format!("<dl class=\"facts\">{facts}</dl>\n") };
         format!(
             "<header>\n<h1>{}</h1>\n<p class=\"score\"><strong>{}</strong> <span>{} accuracy</span></p>\n\
-             <p class=\"beside\">{}</p>\n{chosen}{facts}</header>\n",
+             <p class=\"beside\"><span>{}</span></p>\n{chosen}{facts}</header>\n",
             escape(&self.title),
             percent(self.accuracy),
             escape(&self.final_name),
-            beside.join(" · "),
-        )
-    }
-
-    fn curves(&self) -> String {
-        if self.epochs.is_empty() {
-            return "<section>\n<h2>Training</h2>\n<p>No epoch was completed.</p>\n</section>\n".into();
-        }
-        let column = |value: fn(&EpochRow) -> f64| -> Vec<(f64, f64)> {
-            self.epochs.iter().map(|row| (row.epoch as f64, value(row))).collect()
-        };
-        let best = self.best_epoch();
-        let mark = |value: fn(&EpochRow) -> f64| best.map(|row| Mark { x: row.epoch as f64, y: value(row) });
-        let loss = Chart {
-            title: "Loss",
-            y_label: "cross-entropy, nats",
-            axis: Axis::FromZero,
-            series: vec![
-                Series { name: "train", class: "train", points: column(|row| row.train_loss) },
-                Series { name: "validation", class: "valid", points: column(|row| row.valid_loss) },
-            ],
-            mark: mark(|row| row.valid_loss),
-            small: false,
-        };
-        let accuracy = Chart {
-            title: "Accuracy",
-            y_label: "images right, %",
-            axis: Axis::Percent,
-            series: vec![
-                Series { name: "train", class: "train", points: column(|row| 100.0 * row.train_accuracy) },
-                Series {
-                    name: "validation",
-                    class: "valid",
-                    points: column(|row| 100.0 * row.valid_accuracy),
-                },
-            ],
-            mark: mark(|row| 100.0 * row.valid_accuracy),
-            small: false,
-        };
-        let small = |title, y_label, axis, value| Chart {
-            title,
-            y_label,
-            axis,
-            series: vec![Series { name: title, class: "plain", points: column(value) }],
-            mark: None,
-            small: true,
-        };
-        let learning_rate =
-            small("Learning rate", "rate at epoch end", Axis::FromZero, |row| row.learning_rate);
-        let speed = small("Speed", "training images a second", Axis::FromZero, |row| row.images_per_second);
-        let waiting =
-            small("Waiting for data", "of training time, %", Axis::FromZero, |row| 100.0 * row.waiting_share);
-        format!(
-            "<section>\n<h2>Training</h2>\n<p class=\"note\">{}</p>\n<div class=\"pair\">\n{}{}</div>\n\
-             <div class=\"triple\">\n{}{}{}</div>\n</section>\n",
-            self.training_note(best),
-            loss.to_svg(),
-            accuracy.to_svg(),
-            learning_rate.to_svg(),
-            speed.to_svg(),
-            waiting.to_svg(),
-        )
-    }
-
-    fn training_note(&self, best: Option<&EpochRow>) -> String {
-        let epochs = self.epochs.len();
-        let mut seconds: Vec<f64> = self.epochs.iter().map(|row| row.seconds).collect();
-        seconds.sort_by(f64::total_cmp);
-        let mut note = if epochs == 1 {
-            format!("1 epoch of {}.", html::duration(seconds[0]))
-        } else {
-            format!("{epochs} epochs, median {} each.", html::duration(seconds[epochs / 2]))
-        };
-        if let Some(row) = best {
-            note += &format!(
-                " Best validation accuracy {} at epoch {} (ringed).",
-                percent(row.valid_accuracy),
-                row.epoch
-            );
-        }
-        note + " Training values are averages while the epoch runs, on images as augmented; validation is \
-                measured after it."
-    }
-
-    /// The first epoch with the highest validation accuracy; none where no accuracy is finite.
-    fn best_epoch(&self) -> Option<&EpochRow> {
-        let mut best: Option<&EpochRow> = None;
-        for row in self.epochs.iter().filter(|row| row.valid_accuracy.is_finite()) {
-            if best.is_none_or(|so_far| row.valid_accuracy > so_far.valid_accuracy) {
-                best = Some(row);
-            }
-        }
-        best
-    }
-
-    fn worst_mistakes(&self) -> String {
-        let heading = "<section>\n<h2>Worst mistakes</h2>\n";
-        if self.mistakes.is_empty() {
-            return format!("{heading}<p>No mistakes to show.</p>\n</section>\n");
-        }
-        let figures: String = self.mistakes.iter().map(MistakePicture::figure).collect();
-        format!(
-            "{heading}<p class=\"note\">Images of the {} set that were wrong with the most confidence: \
-             true → predicted, and the probability given to the prediction.</p>\n\
-             <div class=\"mistakes\">\n{figures}</div>\n</section>\n",
-            escape(&self.final_name)
+            beside.join("</span> · <span>"),
         )
     }
 
@@ -260,32 +151,6 @@ impl Report {
         }
         format!("<section>\n<h2>Recipe</h2>\n<pre>{}</pre>\n</section>\n", escape(&self.recipe))
     }
-}
-
-impl MistakePicture {
-    fn figure(&self) -> String {
-        let sharp = match png_size(&self.png) {
-            Some((width, height)) if width.max(height) > SHARP_UP_TO => "",
-            _ => " class=\"sharp\"",
-        };
-        let (truth, predicted, key) = (escape(&self.truth), escape(&self.predicted), escape(&self.key));
-        let source = if self.png.is_empty() {
-            String::new()
-        } else {
-            format!(" src=\"data:image/png;base64,{}\"", BASE64.encode(&self.png))
-        };
-        format!(
-            "<figure><img{sharp} alt=\"{truth} taken for {predicted}\"{source}>\
-             <figcaption><b>{truth}</b> → {predicted} <span>{}</span><small>{key}</small></figcaption></figure>\n",
-            rate(self.confidence),
-        )
-    }
-}
-
-/// Width and height from a PNG's header chunk, which the format puts first.
-fn png_size(png: &[u8]) -> Option<(u32, u32)> {
-    let field = |at: usize| Some(u32::from_be_bytes(png.get(at..at + 4)?.try_into().ok()?));
-    Some((field(16)?, field(20)?))
 }
 
 /// The 95 % interval of a share measured on `n` pictures (Wilson, JASA 22, 1927).
@@ -372,23 +237,6 @@ mod tests {
         .to_html();
         assert!(page.contains("No mistakes to show") && page.contains("No epoch was completed"));
         assert!(!page.contains("NaN") && !page.contains(">inf"));
-    }
-
-    #[test]
-    fn epochs_that_are_not_finite_do_not_break_the_page() {
-        let nan = f64::NAN;
-        let row =
-            EpochRow { epoch: 1, train_loss: nan, valid_accuracy: nan, seconds: nan, ..EpochRow::default() };
-        let page = Report { epochs: vec![row], ..report() }.to_html();
-        assert!(!page.contains("NaN") && !page.contains("ringed"));
-    }
-
-    #[test]
-    fn best_epoch_is_the_first_of_equals() {
-        let row = |epoch, valid_accuracy| EpochRow { epoch, valid_accuracy, ..EpochRow::default() };
-        let report =
-            Report { epochs: vec![row(1, 0.2), row(2, f64::NAN), row(3, 0.9), row(4, 0.9)], ..report() };
-        assert_eq!(report.best_epoch().map(|row| row.epoch), Some(3));
     }
 
     #[test]

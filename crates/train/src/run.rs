@@ -133,7 +133,7 @@ pub fn run_plan(plan: &Plan, options: &RunOptions) -> Result<Outcome> {
     let best = ModelFile::load(folder.best_model(), &options.device)?;
     let (measured_on, measured) = match &plan.test {
         Some(test) => ("test", test),
-        None => ("validation", &plan.valid),
+        None => (plan.watched, &plan.valid),
     };
     let bar = image_bar(measured_on.into(), measured.len());
     let measured_loader = loader(plan, measured, None, Augment::default(), options)?;

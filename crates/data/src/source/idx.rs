@@ -131,12 +131,8 @@ fn read_idx(path: &Path) -> Result<(Vec<u32>, Vec<u8>)> {
     file.seek(SeekFrom::Start(0)).map_err(|e| at(e.into()))?;
     let gzipped = magic == [0x1F, 0x8B];
     let reader = BufReader::with_capacity(1 << 16, file);
-    if gzipped {
-        read_values(MultiGzDecoder::new(reader), None)
-    } else {
-        read_values(reader, Some(size))
-    }
-    .map_err(at)
+    if gzipped { read_values(MultiGzDecoder::new(reader), None) } else { read_values(reader, Some(size)) }
+        .map_err(at)
 }
 
 /// `size` is the length of the whole file where it is known.

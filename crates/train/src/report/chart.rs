@@ -12,7 +12,7 @@ const MOST_TOOLTIPS: usize = 400;
 /// Charts of at most this many epochs show a dot at each.
 const MOST_DOTS: usize = 30;
 
-const LEFT: f64 = 48.0;
+const LEFT: f64 = 56.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 38.0;
@@ -270,7 +270,10 @@ fn nice_step(least: f64) -> f64 {
 /// A tick's value with the decimals its step needs.
 fn tick_text(value: f64, step: f64) -> String {
     let value = if value.abs() < step * 1e-6 { 0.0 } else { value };
-    if value != 0.0 && (step < 1e-4 || value.abs() >= 1e6) {
+    if value == 0.0 && step < 1e-4 {
+        return "0".into();
+    }
+    if step < 1e-4 || value.abs() >= 1e6 {
         return format!("{value:.1e}").replace(".0e", "e");
     }
     let decimals = (-step.log10().floor()).clamp(0.0, 4.0) as usize;
@@ -320,7 +323,7 @@ mod tests {
         }
         let gap = chart(&[3.0, f64::NAN, 2.0]);
         assert!(gap.contains("1 value not finite"));
-        assert!(!gap.contains('L'.to_string().as_str()) || !gap.contains("d=\"M48.0 30.0L"));
+        assert!(gap.contains("d=\"M56.0 30.0M438.0"), "no line across the gap: {gap}");
     }
 
     #[test]
@@ -331,6 +334,7 @@ mod tests {
         assert_eq!(epoch_ticks((7.0, 7.0), 8.0), [7.0]);
         assert_eq!(tick_text(0.30000000000000004, 0.1), "0.3");
         assert_eq!(tick_text(3.0000000000000004e-6, 1e-6), "3e-6");
+        assert_eq!(tick_text(0.0, 1e-6), "0");
         assert_eq!(tick_text(20_000.0, 5_000.0), "20\u{202F}000");
     }
 }

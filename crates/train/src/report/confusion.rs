@@ -25,7 +25,7 @@ pub(super) fn section(names: &[String], counts: &[u64], set: &str) -> String {
     let matrix = Matrix { names, counts };
     let view = if classes <= MOST_CLASSES { matrix.grid() } else { matrix.pairs() };
     format!(
-        "<section>\n<h2>Confusion</h2>\n<p class=\"note\">Images of the {} set.</p>\n{view}</section>\n\
+        "<section>\n<h2>Confusion on the {} set</h2>\n{view}</section>\n\
          <section>\n<h2>Classes</h2>\n{}</section>\n",
         escape(set),
         matrix.scores()
@@ -60,8 +60,8 @@ impl Matrix<'_> {
             .collect();
         let rows: String = (0..classes).map(|truth| self.grid_row(truth)).collect();
         format!(
-            "<p class=\"note\">Rows are the truth, columns the prediction. Shade is the share of the row; \
-             the diagonal (outlined) is right. Empty cells are zero.</p>\n\
+            "<p class=\"note\">Rows are the truth, columns the prediction. Shade grows with the square \
+             root of the share of the row, so that rare confusions show; the diagonal (outlined) is right. Empty cells are zero.</p>\n\
              <div class=\"wide\"><table class=\"grid{}\">\n<thead><tr><th class=\"corner\">truth ↓ predicted →</th>{head}\
              </tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n",
             if classes > 15 { " dense" } else { "" }
