@@ -23,7 +23,8 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 it failed (the last line says why), 2 the command line is wrong.";
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 it failed (the last line says why), 2 the command line is wrong.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -126,7 +126,8 @@ impl Loader {
         let shared = Arc::new(Shared {
             // About two chunks a thread and batch: small enough to share the work, large enough not to fight for the lock.
             chunk: batch_size.div_ceil(2 * threads.max(1)),
-            open: (config.max_bytes / (batch_size * config.preprocess.bytes())).clamp(1, 2 * threads.max(1) + 2),
+            open: (config.max_bytes / (batch_size * config.preprocess.bytes()))
+                .clamp(1, 2 * threads.max(1) + 2),
             source,
             config: LoaderConfig { batch_size, ..config },
             state: Mutex::new(State {
@@ -145,9 +146,12 @@ impl Loader {
         let mut loader = Self { shared, workers: Vec::new() };
         for number in 0..threads {
             let shared = loader.shared.clone();
-            let thread = std::thread::Builder::new().name(format!("loader-{number}")).spawn(move || shared.work());
+            let thread =
+                std::thread::Builder::new().name(format!("loader-{number}")).spawn(move || shared.work());
             loader.workers.push(thread.map_err(|e| {
-                Error::new(ErrorKind::Worker(format!("a loader thread cannot be started: {e}; use fewer threads")))
+                Error::new(ErrorKind::Worker(format!(
+                    "a loader thread cannot be started: {e}; use fewer threads"
+                )))
             })?);
         }
         Ok(loader)
@@ -174,7 +178,14 @@ impl Loader {
         state.first = 0;
         state.batches.clear();
         self.shared.work.notify_all();
-        Batches { shared: &self.shared, pass: state.pass, epoch, next: 0, inline: self.workers.is_empty(), failed: false }
+        Batches {
+            shared: &self.shared,
+            pass: state.pass,
+            epoch,
+            next: 0,
+            inline: self.workers.is_empty(),
+            failed: false,
+        }
     }
 
     /// Takes back the buffer of a batch that is no longer needed, for a later one.
@@ -274,7 +285,10 @@ impl Drop for Batches<'_> {
 
 impl std::fmt::Debug for Batches<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Batches").field("epoch", &self.epoch).field("next", &self.next).finish_non_exhaustive()
+        f.debug_struct("Batches")
+            .field("epoch", &self.epoch)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
     }
 }
 
@@ -424,7 +438,9 @@ impl Shared {
         let (image, label) = prepared.unwrap_or_else(|_| {
             let key = catch_unwind(AssertUnwindSafe(|| self.source.key(index)));
             let key = key.unwrap_or_else(|_| format!("sample {index}"));
-            Err(Error::new(ErrorKind::Worker(format!("{key}: the decoder panicked; remove or repair the file"))))
+            Err(Error::new(ErrorKind::Worker(format!(
+                "{key}: the decoder panicked; remove or repair the file"
+            ))))
         })?;
         chunk.pixels.extend_from_slice(image.pixels());
         chunk.labels.push(label);

@@ -140,7 +140,8 @@ mod tests {
     #[test]
     fn huge_sets_need_no_memory() {
         let len = (1 << 40) + 12_345;
-        let some: std::collections::HashSet<u64> = (0..1000).map(|p| permute(1, 2, len, len - 1 - p)).collect();
+        let some: std::collections::HashSet<u64> =
+            (0..1000).map(|p| permute(1, 2, len, len - 1 - p)).collect();
         assert_eq!(some.len(), 1000);
         assert!(some.iter().all(|&i| i < len));
         assert!(permute(1, 2, u64::MAX, 3) < u64::MAX);

@@ -63,11 +63,18 @@ impl Preprocess {
         let count = usize::from(self.channels);
         let problem = if !matches!(self.channels, 1 | 3) {
             format!("{} channels; it must be 1 or 3", self.channels)
-        } else if sides.iter().any(|side| !(1..=LARGEST).contains(side)) || !(1..=LARGEST).contains(&short_side) {
-            format!("a size of {}x{} (short side {short_side}); sides must be 1 to {LARGEST}", sides[0], sides[1])
+        } else if sides.iter().any(|side| !(1..=LARGEST).contains(side))
+            || !(1..=LARGEST).contains(&short_side)
+        {
+            format!(
+                "a size of {}x{} (short side {short_side}); sides must be 1 to {LARGEST}",
+                sides[0], sides[1]
+            )
         } else if self.mean.len() != count || self.std.len() != count {
             format!("{} means and {} deviations for {count} channels", self.mean.len(), self.std.len())
-        } else if self.mean.iter().any(|v| !v.is_finite()) || self.std.iter().any(|v| !v.is_finite() || *v <= 0.0) {
+        } else if self.mean.iter().any(|v| !v.is_finite())
+            || self.std.iter().any(|v| !v.is_finite() || *v <= 0.0)
+        {
             "a mean that is not finite or a deviation that is not above 0".to_owned()
         } else {
             return Ok(());
@@ -141,7 +148,11 @@ fn shorten(image: Image, short_side: u32, crop: u32) -> Image {
     let limit = (u64::from(crop.max(short_side)) * u64::from(short) * 4).div_ceil(u64::from(short_side));
     let limit = limit.clamp(u64::from(short), u64::from(u32::MAX)) as u32;
     let (width, height) = (image.width().min(limit), image.height().min(limit));
-    if (width, height) == (image.width(), image.height()) { image } else { center_crop(&image, width, height) }
+    if (width, height) == (image.width(), image.height()) {
+        image
+    } else {
+        center_crop(&image, width, height)
+    }
 }
 
 /// The middle of a picture, with black where it does not reach.
@@ -182,7 +193,8 @@ mod tests {
 
     #[test]
     fn bytes_become_normalized_planes() {
-        let preprocess = Preprocess { mean: vec![0.5, 0.0, 0.0], std: vec![0.5, 1.0, 2.0], ..Preprocess::new(3, 1, 2) };
+        let preprocess =
+            Preprocess { mean: vec![0.5, 0.0, 0.0], std: vec![0.5, 1.0, 2.0], ..Preprocess::new(3, 1, 2) };
         let mut out = [0.0; 6];
         preprocess.normalize_into(&[255, 255, 255, 0, 0, 0], &mut out);
         assert_eq!(out, [1.0, -1.0, 1.0, 0.0, 0.5, 0.0]);

@@ -57,8 +57,10 @@ impl Batcher<Sample, ImageBatch> for ImageBatcher {
     fn batch(&self, samples: Vec<Sample>, device: &Device) -> ImageBatch {
         let indices = (0..samples.len()).collect();
         let labels = samples.iter().map(|sample| sample.label).collect();
-        let pixels =
-            samples.into_iter().flat_map(|sample| self.preprocess.apply(sample.image).into_pixels()).collect();
+        let pixels = samples
+            .into_iter()
+            .flat_map(|sample| self.preprocess.apply(sample.image).into_pixels())
+            .collect();
         self.tensors(&Batch { pixels, labels, indices }, device)
     }
 }
@@ -191,7 +193,8 @@ mod tests {
     use crate::Image;
 
     fn source(len: usize) -> Arc<dyn Source> {
-        let sample = |n: usize| Sample { image: Image::new(1, 2, 3, vec![n as u8; 6]), label: (n % 2) as u32 };
+        let sample =
+            |n: usize| Sample { image: Image::new(1, 2, 3, vec![n as u8; 6]), label: (n % 2) as u32 };
         let names = ["even", "odd"].map(String::from).to_vec();
         Arc::new(Memory::new((0..len).map(sample).collect(), names).unwrap())
     }

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Image;
 use crate::order::SampleRng;
 use crate::preprocess::crop;
-use crate::Image;
 
 /// A change to a picture. All randomness comes from `rng`, which depends on seed, epoch and sample alone.
 pub trait Transform: Send + Sync {

@@ -19,10 +19,9 @@ pub fn align(source: Arc<dyn Source>, class_names: &[String]) -> Result<Arc<dyn 
     }
     let labels = source.class_names().iter().map(|class| {
         let label = class_names.iter().position(|name| name == class);
-        label.map(|label| label as u32).ok_or_else(|| Error::UnknownClass {
-            class: class.clone(),
-            known: class_names.join(", "),
-        })
+        label
+            .map(|label| label as u32)
+            .ok_or_else(|| Error::UnknownClass { class: class.clone(), known: class_names.join(", ") })
     });
     let labels = labels.collect::<Result<_>>()?;
     Ok(Arc::new(Aligned { source, labels, class_names: class_names.to_vec() }))

@@ -70,9 +70,9 @@ pub fn parse_device(text: &str) -> Result<Device, DeviceError> {
         return Err(DeviceError::Unknown { name: name.to_owned(), nearest: nearest.unwrap_or("flex") });
     };
     let index = match index {
-        Some(text) => Some(
-            text.parse::<usize>().map_err(|_| DeviceError::Index { text: text.to_owned(), backend })?,
-        ),
+        Some(text) => {
+            Some(text.parse::<usize>().map_err(|_| DeviceError::Index { text: text.to_owned(), backend })?)
+        }
         None => None,
     };
     open(backend, index)
@@ -118,7 +118,8 @@ fn open(backend: &'static str, index: Option<usize>) -> Result<Device, DeviceErr
 ///
 /// When no backend is in the build.
 pub fn default_device() -> Result<(Device, String), DeviceError> {
-    let first = BACKENDS.into_iter().find_map(|name| open(name, None).ok().map(|device| (device, name.to_owned())));
+    let first =
+        BACKENDS.into_iter().find_map(|name| open(name, None).ok().map(|device| (device, name.to_owned())));
     first.ok_or(DeviceError::NotBuilt { name: "flex" })
 }
 

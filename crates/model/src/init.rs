@@ -19,9 +19,13 @@ pub struct InitRng {
 pub(crate) enum Draw {
     Constant(f32),
     /// Uniform in `-bound..bound`.
-    Uniform { bound: f64 },
+    Uniform {
+        bound: f64,
+    },
     /// Normal with mean 0.
-    Normal { std: f64 },
+    Normal {
+        std: f64,
+    },
 }
 
 impl InitRng {
@@ -43,7 +47,10 @@ impl InitRng {
         Param::uninitialized(
             ParamId::new(),
             move |device, require_grad| {
-                let tensor = Tensor::from_data(TensorData::new(values(draw, key, shape.iter().product()), shape), device);
+                let tensor = Tensor::from_data(
+                    TensorData::new(values(draw, key, shape.iter().product()), shape),
+                    device,
+                );
                 if require_grad { tensor.require_grad() } else { tensor }
             },
             device.clone(),

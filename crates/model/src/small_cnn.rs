@@ -4,7 +4,9 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation::relu};
 use serde::{Deserialize, Serialize};
 
-use crate::layer::{BatchNorm2d, Conv2d, Conv2dConfig, Linear, LinearConfig, adaptive_avg_pool2d, max_pool2d};
+use crate::layer::{
+    BatchNorm2d, Conv2d, Conv2dConfig, Linear, LinearConfig, adaptive_avg_pool2d, max_pool2d,
+};
 use crate::{InitRng, InputShape};
 
 /// The longest side that goes into the linear layer as it is; larger images are averaged down to

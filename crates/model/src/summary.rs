@@ -66,7 +66,8 @@ pub fn summarize(config: &ModelConfig) -> Result<Summary, ConfigError> {
             .and_then(|id| params.iter().find(|param| param.id == id))
             .and_then(|param| param.name.rsplit_once('.'))
             .map_or("", |(layer, _)| layer);
-        let belongs = |param: &str| !name.is_empty() && param.rsplit_once('.').is_some_and(|(layer, _)| layer == name);
+        let belongs =
+            |param: &str| !name.is_empty() && param.rsplit_once('.').is_some_and(|(layer, _)| layer == name);
         let learned = params.iter().filter(|param| param.learned && belongs(&param.name));
         LayerRow {
             name: name.to_owned(),
@@ -86,8 +87,11 @@ impl fmt::Display for Summary {
             .layers
             .iter()
             .map(|layer| {
-                let label =
-                    if layer.name.is_empty() { layer.kind.to_owned() } else { format!("{} ({})", layer.name, layer.kind) };
+                let label = if layer.name.is_empty() {
+                    layer.kind.to_owned()
+                } else {
+                    format!("{} ({})", layer.name, layer.kind)
+                };
                 [label, shape(&layer.output), thousands(layer.parameters as u64), thousands(layer.macs)]
             })
             .collect();

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::params::param_infos;
 use crate::{
-    CifarResNet, CifarResNetConfig, InitRng, Mlp, MlpConfig, ResNet, ResNetConfig, SmallCnn, SmallCnnConfig, Stem,
+    CifarResNet, CifarResNetConfig, InitRng, Mlp, MlpConfig, ResNet, ResNetConfig, SmallCnn, SmallCnnConfig,
+    Stem,
 };
 
 /// What a network takes.
@@ -194,9 +195,19 @@ impl ModelConfig {
         ];
         match self {
             Self::Mlp(config) => {
-                rules.push(("the number of hidden layers", config.hidden.len(), "at most 64", config.hidden.len() <= 64));
+                rules.push((
+                    "the number of hidden layers",
+                    config.hidden.len(),
+                    "at most 64",
+                    config.hidden.len() <= 64,
+                ));
                 let largest = config.hidden.iter().copied().max().unwrap_or(1);
-                rules.push(("a hidden layer", largest, "1 to 65536 units", largest <= 65_536 && !config.hidden.contains(&0)));
+                rules.push((
+                    "a hidden layer",
+                    largest,
+                    "1 to 65536 units",
+                    largest <= 65_536 && !config.hidden.contains(&0),
+                ));
                 // Only now is the product of two of them known to fit.
                 if rules.iter().all(|rule| rule.3) {
                     let sizes: Vec<usize> = std::iter::once(self.input().values())
@@ -204,11 +215,21 @@ impl ModelConfig {
                         .chain([config.classes])
                         .collect();
                     let weights = sizes.windows(2).map(|pair| pair[0] * pair[1]).sum();
-                    rules.push(("the number of weights", weights, "at most 268435456; use smaller images", weights <= 1 << 28));
+                    rules.push((
+                        "the number of weights",
+                        weights,
+                        "at most 268435456; use smaller images",
+                        weights <= 1 << 28,
+                    ));
                 }
             }
             Self::SmallCnn(_) => {
-                rules.push(("the shorter side", height.min(width), "at least 4 pixels", height.min(width) >= 4));
+                rules.push((
+                    "the shorter side",
+                    height.min(width),
+                    "at least 4 pixels",
+                    height.min(width) >= 4,
+                ));
             }
             Self::ResNet(config) => {
                 let known = ResNetConfig::is_known_depth(config.depth);
@@ -291,7 +312,12 @@ mod tests {
     fn config(name: &str) -> ModelConfig {
         let info = NAMES.iter().find(|info| info.name == name).unwrap();
         let size = info.default_size;
-        ModelConfig::from_name(name, InputShape { channels: info.channels, height: size, width: size }, info.classes).unwrap()
+        ModelConfig::from_name(
+            name,
+            InputShape { channels: info.channels, height: size, width: size },
+            info.classes,
+        )
+        .unwrap()
     }
 
     #[test]
@@ -366,7 +392,8 @@ mod tests {
         assert!(ModelConfig::from_name("resnet18", config("resnet18").input(), 1).is_err());
         let tiny = InputShape { channels: 1, height: 3, width: 28 };
         assert!(ModelConfig::from_name("small_cnn", tiny, 10).is_err());
-        let depth = ResNetConfig { input: config("resnet18").input(), depth: 19, stem: Stem::Photo, classes: 10 };
+        let depth =
+            ResNetConfig { input: config("resnet18").input(), depth: 19, stem: Stem::Photo, classes: 10 };
         assert!(ModelConfig::ResNet(depth).check().is_err());
     }
 }

@@ -33,7 +33,8 @@ fn check(name: &str) {
     };
     let number = |key: &str| golden[key].as_f64().unwrap();
     let floats = |key: &str| golden[key].as_array().unwrap().iter().flat_map(numbers).collect::<Vec<f64>>();
-    let dims: Vec<usize> = golden["input"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as usize).collect();
+    let dims: Vec<usize> =
+        golden["input"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as usize).collect();
     let input = InputShape { channels: dims[1], height: dims[2], width: dims[3] };
     let config = ModelConfig::from_name(name, input, 1000).unwrap();
 
@@ -65,9 +66,14 @@ fn check(name: &str) {
     let first: Vec<f64> = rows.iter().flat_map(|row| &row[..8]).map(|&v| f64::from(v)).collect();
     let norms: Vec<f64> = rows.iter().map(|row| norm(row)).collect();
     let scale = norms.iter().sum::<f64>() / norms.len() as f64 / 1000f64.sqrt();
-    let worst_logit = worst(first.iter().zip(floats("eval_logits_first8")).map(|(a, b)| (a - b).abs() / b.abs().max(scale)));
+    let worst_logit = worst(
+        first.iter().zip(floats("eval_logits_first8")).map(|(a, b)| (a - b).abs() / b.abs().max(scale)),
+    );
     let worst_norm = worst(norms.iter().zip(floats("eval_logits_l2")).map(|(a, b)| (a / b - 1.0).abs()));
-    assert!(worst_logit < 1e-3 && worst_norm < 1e-3, "{name}: logits off by {worst_logit}, norms by {worst_norm}");
+    assert!(
+        worst_logit < 1e-3 && worst_norm < 1e-3,
+        "{name}: logits off by {worst_logit}, norms by {worst_norm}"
+    );
 
     // Loss and gradients.
     let device = device.autodiff();
@@ -94,7 +100,9 @@ fn check(name: &str) {
             assert!(ours < 1e-3 * largest, "{name}: gradient of {key} is {ours}, should be about 0");
         }
     }
-    println!("{name}: logits {worst_logit:.1e}, loss {off:.1e}, gradients {worst_gradient:.1e} from PyTorch's f64");
+    println!(
+        "{name}: logits {worst_logit:.1e}, loss {off:.1e}, gradients {worst_gradient:.1e} from PyTorch's f64"
+    );
 }
 
 fn gradient_norms(model: &Model, gradients: &Gradients) -> BTreeMap<String, f64> {
@@ -170,7 +178,8 @@ fn fill(name: &str, shape: &[usize]) -> TensorData {
 
 /// `count` fractions in `[0, 1)`: SplitMix64 of FNV-1a of the name.
 fn unit(name: &str, count: usize) -> Vec<f64> {
-    let key = name.bytes().fold(0xCBF2_9CE4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01B3));
+    let key =
+        name.bytes().fold(0xCBF2_9CE4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01B3));
     (0..count as u64)
         .map(|n| {
             let z = key.wrapping_add(n).wrapping_add(0x9E37_79B9_7F4A_7C15);

@@ -51,8 +51,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<ExitCode> {
     let threads = args.compute.threads()?;
     let (device, _) = args.compute.device()?;
     let file = ModelFile::load(&args.model, &device)?;
-    let data =
-        if args.data == DataRecipe::DIGITS { DataSet::digits(0) } else { DataSet::open(&args.data)? };
+    let data = if args.data == DataRecipe::DIGITS { DataSet::digits(0) } else { DataSet::open(&args.data)? };
     let (name, source) = part(&data, args.part)?;
     let source = align(source, &file.class_names)?;
     let config = LoaderConfig {

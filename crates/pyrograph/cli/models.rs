@@ -21,7 +21,8 @@ pub(crate) fn run(args: &ModelsArgs) -> Result<ExitCode> {
         if args.filter.as_ref().is_some_and(|filter| !info.name.contains(filter.as_str())) {
             continue;
         }
-        let input = InputShape { channels: info.channels, height: info.default_size, width: info.default_size };
+        let input =
+            InputShape { channels: info.channels, height: info.default_size, width: info.default_size };
         let config = ModelConfig::from_name(info.name, input, info.classes)?;
         writeln!(
             out,

@@ -121,13 +121,15 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
     }
     let threads = args.compute.threads()?;
     let (device, device_name) = args.compute.device()?;
-    let options = RunOptions { device, device_name, threads, out: args.out.clone(), verbose: true, tui: args.tui };
+    let options =
+        RunOptions { device, device_name, threads, out: args.out.clone(), verbose: true, tui: args.tui };
     let outcome = train(&recipe, &options)?;
 
     let folder = &outcome.folder;
     let tally = &outcome.evaluation.tally;
     let (program, model) = (program(), folder.best_model());
-    let data = if args.data.is_some() || args.recipe.is_some() { recipe.data.path.as_str() } else { "digits" };
+    let data =
+        if args.data.is_some() || args.recipe.is_some() { recipe.data.path.as_str() } else { "digits" };
     println!(
         "{} accuracy {:.2} %  (top-5 {:.2} %, loss {:.4}, {} images, best epoch {} of {}, trained in {:.0} s)",
         outcome.measured_on,

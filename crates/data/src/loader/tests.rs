@@ -49,8 +49,14 @@ fn loader(source: Numbers, batch_size: usize, threads: usize) -> Loader {
 fn loader_of(source: Arc<Numbers>, batch_size: usize, threads: usize) -> Loader {
     let preprocess = Preprocess::new(1, 2, 2);
     let augment = Augment { flip: true, crop_padding: 1 };
-    let config =
-        LoaderConfig { batch_size, shuffle: Some(7), preprocess, augment, threads, ..LoaderConfig::default() };
+    let config = LoaderConfig {
+        batch_size,
+        shuffle: Some(7),
+        preprocess,
+        augment,
+        threads,
+        ..LoaderConfig::default()
+    };
     Loader::new(source, config).unwrap()
 }
 

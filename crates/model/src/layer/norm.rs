@@ -45,7 +45,12 @@ impl BatchNorm2d {
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let device = input.device();
         let dims = input.dims();
-        trace::report(|| Event { kind: "BatchNorm2d", param: Some(self.weight.id), output: dims.to_vec(), macs: 0 });
+        trace::report(|| Event {
+            kind: "BatchNorm2d",
+            param: Some(self.weight.id),
+            output: dims.to_vec(),
+            macs: 0,
+        });
         let (weight, bias) = (self.weight.val(), self.bias.val());
         if !device.is_autodiff() {
             let mean = self.running_mean.value().to_device(&device);

@@ -1,0 +1,28 @@
+# What continuous integration runs, in parts.
+
+default: check
+
+# Format, lints and docs
+check:
+    bash .ci/run format lint docs
+
+test:
+    cargo test --workspace
+
+# One command from nothing to a trained model
+quickstart:
+    cargo run --release -- train
+
+# The networks against their references, with the deviations printed
+golden:
+    cargo test --release -p pyrograph-model --test golden -- --nocapture
+
+# The same steps on three backends
+backends:
+    bash .ci/run wgpu
+
+deny:
+    cargo deny check
+
+ci:
+    bash .ci/run

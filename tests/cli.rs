@@ -1,0 +1,272 @@
+//! The program from outside: what works, and one clear message for everything that cannot.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use image::{Rgb, RgbImage};
+use tempfile::TempDir;
+
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn pyrograph(folder: &Path, arguments: &[&str]) -> Ran {
+    let output = Command::new(env!("CARGO_BIN_EXE_pyrograph"))
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    ran(&output)
+}
+
+fn ran(output: &Output) -> Ran {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ran { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+}
+
+/// Runs and expects exit code 1 and one line on standard error that has every one of `parts`.
+#[track_caller]
+fn refused(folder: &Path, arguments: &[&str], parts: &[&str]) {
+    let ran = pyrograph(folder, arguments);
+    assert_eq!(ran.code, Some(1), "{arguments:?}: {}{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.starts_with("error: "), "{arguments:?}: {}", ran.stderr);
+    assert!(!ran.stderr.contains("panicked"), "{arguments:?}: {}", ran.stderr);
+    for part in parts {
+        assert!(ran.stderr.contains(part), "{arguments:?}: no `{part}` in: {}", ran.stderr);
+    }
+}
+
+/// Two classes of small pictures, red and blue.
+fn photos(folder: &Path, count: u8) -> PathBuf {
+    let photos = folder.join("photos");
+    for (class, color) in [("red", [200, 20, 20]), ("blue", [20, 20, 200])] {
+        fs::create_dir_all(photos.join(class)).unwrap();
+        for n in 0..count {
+            let picture =
+                RgbImage::from_fn(12, 10, |x, _| Rgb(color.map(|v: u8| v.wrapping_add(x as u8 + n))));
+            picture.save(photos.join(class).join(format!("{n}.png"))).unwrap();
+        }
+    }
+    photos
+}
+
+fn place() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn a_folder_of_photos_becomes_a_model_that_knows_them() {
+    let place = place();
+    photos(place.path(), 12);
+    let train =
+        ["train", "photos", "--epochs", "6", "--batch", "4", "--out", "run", "--until", "accuracy=1.0"];
+    let trained = pyrograph(place.path(), &train);
+    assert_eq!(trained.code, Some(0), "{}", trained.stderr);
+    assert!(trained.stdout.contains("Found 24 images in 2 classes"), "{}", trained.stdout);
+    assert!(trained.stdout.contains("validation accuracy"), "{}", trained.stdout);
+    for file in
+        ["recipe.toml", "metrics.jsonl", "best.safetensors", "last.safetensors", "report.html", "example.png"]
+    {
+        assert!(place.path().join("run").join(file).is_file(), "{file}");
+    }
+    let page = fs::read_to_string(place.path().join("run/report.html")).unwrap();
+    assert!(!page.contains("http://") && !page.contains("https://"));
+
+    let model = "run/best.safetensors";
+    let evaluated = pyrograph(place.path(), &["eval", model, "photos", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&evaluated.stdout).unwrap();
+    assert_eq!((report["part"].as_str(), report["images"].as_u64()), (Some("train"), Some(24)));
+
+    let predicted = pyrograph(
+        place.path(),
+        &["predict", model, "photos/red", "photos/blue/0.png", "--json", "--top", "1"],
+    );
+    assert_eq!(predicted.code, Some(0), "{}", predicted.stderr);
+    let answers: Vec<serde_json::Value> =
+        predicted.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), 13);
+    assert!(answers[0]["predictions"][0]["probability"].as_f64().unwrap() > 0.5);
+
+    let mut piped = Command::new(env!("CARGO_BIN_EXE_pyrograph"));
+    let image = fs::File::open(place.path().join("photos/red/1.png")).unwrap();
+    let piped =
+        ran(&piped.args(["predict", model, "-"]).current_dir(place.path()).stdin(image).output().unwrap());
+    assert!(piped.stdout.starts_with("-: "), "{}{}", piped.stdout, piped.stderr);
+
+    assert!(pyrograph(place.path(), &["summary", model]).stdout.contains("conv1 (Conv2d)"));
+
+    // The same recipe gives the same bytes, whatever the number of threads; the folder is not written twice.
+    refused(place.path(), &train, &["run", "not empty", "--out"]);
+    for threads in ["1", "3"] {
+        let out = format!("again-{threads}");
+        let again = ["train", "--recipe", "run/recipe.toml", "--threads", threads, "--out", &out];
+        assert_eq!(pyrograph(place.path(), &again).code, Some(0));
+        for file in ["best.safetensors", "last.safetensors"] {
+            let read = |run: &str| fs::read(place.path().join(run).join(file)).unwrap();
+            assert!(read("run") == read(&out), "{file} differs with {threads} threads");
+        }
+    }
+
+    bad_models(place.path());
+}
+
+/// A model file that is damaged, foreign or for other classes.
+fn bad_models(folder: &Path) {
+    let whole = fs::read(folder.join("run/best.safetensors")).unwrap();
+    for length in [0, 7, 100, whole.len() / 2, whole.len() - 1] {
+        fs::write(folder.join("cut.safetensors"), &whole[..length]).unwrap();
+        refused(folder, &["predict", "cut.safetensors", "photos/red/0.png"], &["cut.safetensors"]);
+    }
+    // Another architecture's description over these weights.
+    let text = String::from_utf8_lossy(&whole[..2000]).into_owned();
+    let place = text.find("small_cnn").unwrap();
+    let mut other = whole.clone();
+    other[place..place + 9].copy_from_slice(b"small_xyz");
+    fs::write(folder.join("other.safetensors"), &other).unwrap();
+    refused(
+        folder,
+        &["predict", "other.safetensors", "photos/red/0.png"],
+        &["other.safetensors", "small_xyz"],
+    );
+    refused(folder, &["predict", "photos/red/0.png", "photos/red/0.png"], &["photos/red/0.png"]);
+    refused(folder, &["predict", "none.safetensors", "photos/red/0.png"], &["none.safetensors"]);
+
+    fs::create_dir_all(folder.join("others/green")).unwrap();
+    fs::create_dir_all(folder.join("others/red")).unwrap();
+    fs::copy(folder.join("photos/red/0.png"), folder.join("others/green/0.png")).unwrap();
+    fs::copy(folder.join("photos/red/0.png"), folder.join("others/red/0.png")).unwrap();
+    refused(folder, &["eval", "run/best.safetensors", "others"], &["`green`", "blue, red"]);
+
+    fs::write(folder.join("photos/red/bad.png"), "no picture").unwrap();
+    let ran =
+        pyrograph(folder, &["predict", "run/best.safetensors", "photos/red/bad.png", "photos/red/0.png"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("bad.png") && ran.stdout.contains("0.png"), "{}{}", ran.stdout, ran.stderr);
+}
+
+#[test]
+fn paths_and_folders_that_cannot_be_learned_from_are_refused() {
+    let place = place();
+    let folder = place.path();
+    refused(folder, &["train", "nowhere"], &["nowhere", "no such file or folder"]);
+    fs::create_dir(folder.join("empty")).unwrap();
+    refused(folder, &["train", "empty"], &["empty"]);
+    let photos = photos(folder, 2);
+    fs::create_dir(photos.join("nothing")).unwrap();
+    refused(folder, &["train", "photos"], &["nothing", "no image"]);
+    fs::remove_dir(photos.join("nothing")).unwrap();
+    fs::remove_dir_all(photos.join("blue")).unwrap();
+    refused(folder, &["train", "photos"], &["photos", "one class"]);
+    refused(folder, &["train", "photos/red"], &["photos/red", "class"]);
+}
+
+#[test]
+fn images_that_cannot_be_read_are_named() {
+    let place = place();
+    let photos = photos(place.path(), 3);
+    let whole = fs::read(photos.join("red/1.png")).unwrap();
+    for (name, bytes) in [
+        ("red/text.jpg", b"this is a text".to_vec()),
+        ("red/cut.png", whole[..whole.len() - 20].to_vec()),
+        ("red/huge.png", huge_png()),
+    ] {
+        fs::write(photos.join(name), bytes).unwrap();
+        refused(place.path(), &["train", "photos", "--batch", "2", "--epochs", "1", "--out", "run"], &[name]);
+        fs::remove_file(photos.join(name)).unwrap();
+        let _ = fs::remove_dir_all(place.path().join("run"));
+    }
+}
+
+/// A PNG whose header claims 65,535 x 65,535 pixels.
+fn huge_png() -> Vec<u8> {
+    let mut bytes = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\xff\xff\0\0\xff\xff\x08\x02\0\0\0".to_vec();
+    let crc = bytes[12..29].iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg()))
+    });
+    bytes.extend((!crc).to_be_bytes());
+    bytes.extend(b"\0\0\0\0IEND\xaeB`\x82");
+    bytes
+}
+
+#[test]
+fn idx_files_that_contradict_themselves_are_refused() {
+    let place = place();
+    let idx = place.path().join("idx");
+    fs::create_dir(&idx).unwrap();
+    let images = |count: u8, bytes: usize| {
+        [&[0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, 4, 0, 0, 0, 4][..], &vec![7; bytes]].concat()
+    };
+    let labels = |labels: &[u8]| [&[0, 0, 8, 1, 0, 0, 0, labels.len() as u8][..], labels].concat();
+    let write = |name: &str, bytes: Vec<u8>| fs::write(idx.join(name), bytes).unwrap();
+    write("train-labels-idx1-ubyte", labels(&[0, 1, 0]));
+    write("train-images-idx3-ubyte", images(3, 40));
+    refused(place.path(), &["train", "idx"], &["train-images-idx3-ubyte"]);
+    write("train-images-idx3-ubyte", images(2, 32));
+    refused(place.path(), &["train", "idx"], &["idx"]);
+    write("train-images-idx3-ubyte", images(3, 48));
+    write("t10k-images-idx3-ubyte", images(1, 16));
+    write("t10k-labels-idx1-ubyte", labels(&[9]));
+    refused(place.path(), &["train", "idx"], &["t10k-labels-idx1-ubyte", "9"]);
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused_by_name() {
+    let place = place();
+    photos(place.path(), 3);
+    let train =
+        |more: &[&str], parts: &[&str]| refused(place.path(), &[&["train", "photos"], more].concat(), parts);
+    train(&["--epochs", "0"], &["`epochs` is 0", "at least 1"]);
+    train(&["--batch", "0"], &["`batch` is 0"]);
+    train(&["--batch", "1000"], &["1000", "smaller batch"]);
+    train(&["--model", "resnet19"], &["resnet19", "did you mean"]);
+    train(&["--device", "quantum"], &["quantum", "did you mean"]);
+    if !cfg!(feature = "cuda") {
+        train(&["--device", "cuda:0"], &["--features cuda"]);
+    }
+    train(&["--set", "optim.rate=1"], &["optim.rate", "did you mean"]);
+    train(&["--set", "optim.lr"], &["NAME=VALUE"]);
+    train(&["--until", "speed=1"], &["speed", "accuracy"]);
+    fs::write(place.path().join("recipe.toml"), "epoch = 3\n").unwrap();
+    train(&["--recipe", "recipe.toml"], &["recipe.toml", "`epoch`", "did you mean `epochs`"]);
+    train(&["--recipe", "missing.toml"], &["missing.toml"]);
+    assert!(!place.path().join("runs").exists(), "a refused run leaves no folder");
+}
+
+#[test]
+fn a_run_folder_that_cannot_be_made_is_named() {
+    let place = place();
+    photos(place.path(), 3);
+    fs::write(place.path().join("file"), "x").unwrap();
+    refused(place.path(), &["train", "photos", "--batch", "2", "--out", "file/run"], &["file/run"]);
+}
+
+#[test]
+fn wrong_arguments_exit_with_2() {
+    let place = place();
+    assert_eq!(pyrograph(place.path(), &["trian"]).code, Some(2));
+    assert_eq!(pyrograph(place.path(), &["predict"]).code, Some(2));
+    assert_eq!(pyrograph(place.path(), &["train", "--epochs", "many"]).code, Some(2));
+}
+
+#[test]
+fn what_needs_no_data_works_anywhere() {
+    let place = place();
+    for (arguments, part) in [
+        (&["models"][..], "resnet152"),
+        (&["models", "cifar"][..], "resnet18_cifar"),
+        (&["summary", "resnet50", "--size", "64"][..], "25,557,032 parameters"),
+        (&["devices"][..], "flex"),
+        (&["completions", "bash"][..], "pyrograph"),
+        (&["train", "--print-recipe"][..], "[schedule]"),
+        (&["train", "--help"][..], "Examples:"),
+    ] {
+        let ran = pyrograph(place.path(), arguments);
+        assert_eq!(ran.code, Some(0), "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stdout.contains(part), "{arguments:?}: {}", ran.stdout);
+    }
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+}
