@@ -6,6 +6,12 @@ default: check
 check:
     bash .ci/run format lint docs
 
+lint:
+    bash .ci/run lint
+
+doc:
+    bash .ci/run docs
+
 test:
     cargo test --workspace
 

@@ -16,7 +16,7 @@ use crate::{Augment, Error, ErrorKind, Preprocess, Result, Source};
 /// What a [`Loader`] does with its source.
 #[derive(Debug, Clone)]
 pub struct LoaderConfig {
-    /// Samples a batch, at least 1. The last batch of a pass has what is left.
+    /// Samples a batch, at least 1. The last batch of a pass has what is left, unless `drop_last`.
     pub batch_size: usize,
     /// The seed of a new order every epoch; without it samples come as the source numbers them.
     pub shuffle: Option<u64>,
@@ -28,6 +28,8 @@ pub struct LoaderConfig {
     pub threads: usize,
     /// Bytes of batches that may wait for the consumer; one batch may always wait.
     pub max_bytes: usize,
+    /// Leaves out a last batch that would be smaller than the others.
+    pub drop_last: bool,
 }
 
 impl Default for LoaderConfig {
@@ -40,6 +42,7 @@ impl Default for LoaderConfig {
             augment: Augment::default(),
             threads: 2,
             max_bytes: 256 << 20,
+            drop_last: false,
         }
     }
 }

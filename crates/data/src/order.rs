@@ -7,6 +7,9 @@
 /// Rackoff, "How to construct pseudorandom permutations", 1988); very small blocks profit from more.
 const ROUNDS: u64 = 8;
 
+/// The smallest network: 1,024 values.
+const FEWEST_BITS: u32 = 10;
+
 /// The sample at `position` of a shuffled pass over `0..len`.
 ///
 /// For a fixed `seed` and `epoch`, the positions `0..len` give every sample once. It takes no memory: a
@@ -22,8 +25,8 @@ pub fn permute(seed: u64, epoch: u64, len: u64, position: u64) -> u64 {
     if len == 1 {
         return 0;
     }
-    // len >= 2, so there is at least one bit.
-    let bits = u64::BITS - (len - 1).leading_zeros();
+    // A network of few bits cannot reach every order: a short pass walks through a longer one.
+    let bits = (u64::BITS - (len - 1).leading_zeros()).max(FEWEST_BITS);
     let key = combine(combine(ORDER, seed), epoch);
     let mut value = position;
     // The network is a permutation of all values: from a value below `len` the walk must come back below it.

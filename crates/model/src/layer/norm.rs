@@ -57,12 +57,17 @@ impl BatchNorm2d {
             let var = self.running_var.value().to_device(&device);
             return batch_norm(input, weight, bias, mean, var, EPSILON);
         }
-        let [batch, _, height, width] = dims;
+        let [batch, channels, height, width] = dims;
         let count = (batch * height * width) as f64;
-        let normalized = batch_norm_train(input, weight, bias, EPSILON);
+        // Corrected two-pass statistics (Chan, Golub and LeVeque, 1983): taken of values that already lie around 0, they
+        // are free of the first mean's rounding error, which deep networks would amplify. The result does not depend on the
+        // centre, so no gradient flows through it.
+        let center = input.clone().detach().mean_dim(3).mean_dim(2).mean_dim(0);
+        let normalized = batch_norm_train(input - center.clone(), weight, bias, EPSILON);
+        let mean = normalized.mean.detach() + center.reshape([channels]);
         // A single value has no sample variance; PyTorch refuses it, here the statistics stay finite.
         let unbiased = normalized.variance.detach().mul_scalar(count / (count - 1.0).max(1.0));
-        follow(&self.running_mean, normalized.mean.detach(), &device);
+        follow(&self.running_mean, mean, &device);
         follow(&self.running_var, unbiased, &device);
         normalized.output
     }
