@@ -1,5 +1,8 @@
 //! The shape of the house: which crate may see which, and what the default build is made of.
 
+// Clippy takes only the `#[test]` functions for tests, not what they call.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;

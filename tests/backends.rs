@@ -3,6 +3,9 @@
 //! `cargo test --features ndarray,wgpu --test backends` compares three. wgpu needs no GPU where Mesa's software Vulkan
 //! (`mesa-vulkan-drivers`) is installed.
 
+// Clippy takes only the `#[test]` functions for tests, not what they call.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use pyrograph::burn::data::dataloader::DataLoader;
 use pyrograph::burn::optim::{GradientsParams, SgdConfig};
 use pyrograph::burn::tensor::Device;

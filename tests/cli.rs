@@ -1,5 +1,8 @@
 //! The program from outside: what works, and one clear message for everything that cannot.
 
+// Clippy takes only the `#[test]` functions for tests, not what they call.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -124,7 +127,7 @@ fn bad_models(folder: &Path) {
     // Another architecture's description over these weights.
     let text = String::from_utf8_lossy(&whole[..2000]).into_owned();
     let place = text.find("small_cnn").unwrap();
-    let mut other = whole.clone();
+    let mut other = whole;
     other[place..place + 9].copy_from_slice(b"small_xyz");
     fs::write(folder.join("other.safetensors"), &other).unwrap();
     refused(

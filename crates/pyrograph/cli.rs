@@ -4,6 +4,7 @@ mod completions;
 mod devices;
 mod eval;
 mod models;
+mod named;
 mod predict;
 mod summary;
 mod train;

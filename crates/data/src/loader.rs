@@ -129,7 +129,7 @@ impl Loader {
         let shared = Arc::new(Shared {
             // About two chunks a thread and batch: small enough to share the work, large enough not to fight for the lock.
             chunk: batch_size.div_ceil(2 * threads.max(1)),
-            open: (config.max_bytes / (batch_size * config.preprocess.bytes()))
+            open: (config.max_bytes / batch_size.saturating_mul(config.preprocess.bytes()))
                 .clamp(1, 2 * threads.max(1) + 2),
             source,
             config: LoaderConfig { batch_size, ..config },
@@ -164,6 +164,12 @@ impl Loader {
     #[must_use]
     pub fn source(&self) -> &Arc<dyn Source> {
         &self.shared.source
+    }
+
+    /// The number of samples in a pass: all, or with `drop_last` those of whole batches.
+    #[must_use]
+    pub fn samples_per_epoch(&self) -> usize {
+        self.shared.samples_per_epoch()
     }
 
     /// What this loader does.
@@ -235,7 +241,7 @@ impl Batches<'_> {
     /// Samples delivered so far.
     #[must_use]
     pub fn delivered(&self) -> usize {
-        (self.next * self.shared.config.batch_size).min(self.shared.source.len())
+        (self.next * self.shared.config.batch_size).min(self.shared.samples_per_epoch())
     }
 }
 
@@ -318,14 +324,19 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn samples_per_epoch(&self) -> usize {
+        let left_over = self.source.len() % self.config.batch_size;
+        self.source.len() - if self.config.drop_last { left_over } else { 0 }
+    }
+
     fn batch_count(&self) -> usize {
-        self.source.len().div_ceil(self.config.batch_size)
+        self.samples_per_epoch().div_ceil(self.config.batch_size)
     }
 
     /// Positions of a batch.
     fn positions(&self, batch: usize) -> Range<usize> {
         let start = batch * self.config.batch_size;
-        start..(start + self.config.batch_size).min(self.source.len())
+        start..(start + self.config.batch_size).min(self.samples_per_epoch())
     }
 
     fn work(&self) {
@@ -341,7 +352,7 @@ impl Shared {
                     break;
                 }
             }
-            self.put(&job, chunk, failure);
+            self.put(&job, &chunk, failure);
         }
     }
 
@@ -391,7 +402,7 @@ impl Shared {
     }
 
     /// Puts a finished chunk into its batch.
-    fn put(&self, job: &Job, chunk: Chunk, failure: Option<(usize, Error)>) {
+    fn put(&self, job: &Job, chunk: &Chunk, failure: Option<(usize, Error)>) {
         let mut state = self.lock();
         let state = &mut *state;
         if state.pass != job.pass {

@@ -40,6 +40,8 @@ pub enum Resize {
 
 /// The largest side of a network's input.
 const LARGEST: u32 = 4096;
+/// A smaller deviation would make values that are not finite of ordinary ones.
+const SMALLEST_STD: f32 = 1e-6;
 
 impl Preprocess {
     /// Pictures of `channels` x `height` x `width`, with values 0 to 1.
@@ -73,9 +75,9 @@ impl Preprocess {
         } else if self.mean.len() != count || self.std.len() != count {
             format!("{} means and {} deviations for {count} channels", self.mean.len(), self.std.len())
         } else if self.mean.iter().any(|v| !v.is_finite())
-            || self.std.iter().any(|v| !v.is_finite() || *v <= 0.0)
+            || self.std.iter().any(|v| !v.is_finite() || *v < SMALLEST_STD)
         {
-            "a mean that is not finite or a deviation that is not above 0".to_owned()
+            "a mean that is not finite or a deviation below 0.000001".to_owned()
         } else {
             return Ok(());
         };
@@ -92,9 +94,6 @@ impl Preprocess {
     #[must_use]
     pub fn apply(&self, image: Image) -> Image {
         let image = image.with_channels(self.channels);
-        if (image.width(), image.height()) == (self.width, self.height) {
-            return image;
-        }
         match self.resize {
             Resize::None | Resize::Stretch => resize(&image, self.width, self.height),
             Resize::ShortSideCenterCrop { short_side } => {
@@ -186,6 +185,8 @@ pub(crate) fn crop(image: &Image, left: i64, top: i64, width: u32, height: u32) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::shared_data;
+    use crate::{Limits, decode};
 
     fn ramp(width: u32, height: u32) -> Image {
         Image::new(width, height, 1, (0..width * height).map(|v| v as u8).collect())
@@ -221,6 +222,29 @@ mod tests {
     }
 
     #[test]
+    fn photos_equal_those_of_pillow_and_torchvision() {
+        let Some(folder) = shared_data("../golden/resize") else { return };
+        let read = |name: String| {
+            let bytes = std::fs::read(folder.join(name)).unwrap();
+            decode(&bytes, &Limits::default()).unwrap()
+        };
+        let resize = Resize::ShortSideCenterCrop { short_side: 256 };
+        let preprocess = Preprocess { resize, ..Preprocess::new(3, 224, 224) };
+        for photo in [
+            "n01440764_tench",
+            "n02102480_Sussex_spaniel",
+            "n02894605_breakwater",
+            "n04204238_shopping_basket",
+        ] {
+            let ours = preprocess.apply(read(format!("{photo}.decoded.png")));
+            let theirs = read(format!("{photo}.bilinear.256.224.png"));
+            let differences = ours.pixels().iter().zip(theirs.pixels()).map(|(a, b)| a.abs_diff(*b));
+            assert_eq!(ours.pixels().len(), theirs.pixels().len());
+            assert!(differences.max() <= Some(1), "{photo}");
+        }
+    }
+
+    #[test]
     fn the_short_side_keeps_the_proportions() {
         assert_eq!(short_side_size(&ramp(50, 33), 10), (15, 10));
         assert_eq!(short_side_size(&ramp(33, 50), 10), (10, 15));
@@ -237,7 +261,7 @@ mod tests {
             Preprocess { mean: vec![], ..good.clone() },
             Preprocess { std: vec![1.0, 0.0, 1.0], ..good.clone() },
             Preprocess { mean: vec![f32::NAN; 3], ..good.clone() },
-            Preprocess { resize: Resize::ShortSideCenterCrop { short_side: 0 }, ..good.clone() },
+            Preprocess { resize: Resize::ShortSideCenterCrop { short_side: 0 }, ..good },
         ] {
             assert!(bad.check().is_err(), "{bad:?}");
         }

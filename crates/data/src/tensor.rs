@@ -149,7 +149,7 @@ impl Iterator for TensorBatches<'_> {
 
 impl DataLoaderIterator<ImageBatch> for TensorBatches<'_> {
     fn progress(&self) -> Progress {
-        let total = self.loader.loader.source().len();
+        let total = self.loader.loader.samples_per_epoch();
         Progress::new(self.batches.delivered(), total, Some("images".into()))
     }
 }
@@ -160,7 +160,7 @@ impl DataLoader<ImageBatch> for TensorLoader {
     }
 
     fn num_items(&self) -> usize {
-        self.loader.source().len()
+        self.loader.samples_per_epoch()
     }
 
     /// The same loader, threads and epoch counter included, with batches on another device.
@@ -222,7 +222,7 @@ mod tests {
     fn each_iteration_is_the_next_epoch_on_every_device() {
         let loader = loader(10, Some(1));
         let first = indices(&loader);
-        let moved = loader.to_device(&Device::flex().autodiff());
+        let moved = loader.to_device(&Device::flex());
         let second = indices(moved.as_ref());
         assert_ne!(first, second);
         let again = |epoch| loader.epoch(epoch).flat_map(|batch| batch.unwrap().indices).collect::<Vec<_>>();

@@ -1,10 +1,10 @@
 //! Devices by name.
 
 use burn::tensor::Device;
-#[cfg(any(feature = "cuda", feature = "rocm"))]
-use burn::tensor::DeviceIndex;
 #[cfg(feature = "wgpu")]
 use burn::tensor::DeviceKind;
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
+use burn::tensor::DeviceType;
 
 /// Why a device name is refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -40,13 +40,21 @@ pub enum DeviceError {
         /// What was asked for.
         index: usize,
     },
-    /// The device cannot be opened.
-    #[error("`{name}` cannot be used: {reason}")]
-    Unusable {
-        /// The device.
-        name: String,
-        /// What the backend said.
-        reason: String,
+    /// The machine has no device for the backend.
+    #[error("no device for `{backend}` was found on this machine; check its driver, or use `flex`")]
+    NotFound {
+        /// The backend.
+        backend: &'static str,
+    },
+    /// The machine has fewer devices.
+    #[error("there is no `{backend}:{index}`; the last one found on this machine is `{backend}:{last}`")]
+    NoSuchIndex {
+        /// The backend.
+        backend: &'static str,
+        /// What was asked for.
+        index: usize,
+        /// The highest number that exists.
+        last: usize,
     },
 }
 
@@ -83,31 +91,48 @@ fn open(backend: &'static str, index: Option<usize>) -> Result<Device, DeviceErr
         Some(index) if index > 0 => Err(DeviceError::Single { backend, index }),
         _ => Ok(device),
     };
-    #[cfg(feature = "wgpu")]
-    let gpu = index.map_or(DeviceKind::DefaultDevice, DeviceKind::DiscreteGpu);
-    #[cfg(any(feature = "cuda", feature = "rocm"))]
-    let numbered = index.map_or(DeviceIndex::Default, DeviceIndex::Specified);
     match backend {
         #[cfg(feature = "flex")]
         "flex" => single(Device::flex()),
         #[cfg(feature = "ndarray")]
+        #[allow(deprecated)]
         "ndarray" => single(Device::ndarray()),
         #[cfg(feature = "wgpu")]
-        "wgpu" => Ok(Device::wgpu(gpu)),
+        "wgpu" => pick(backend, index, DeviceType::Wgpu, || Device::wgpu(DeviceKind::DefaultDevice)),
         #[cfg(feature = "vulkan")]
-        "vulkan" => Ok(Device::vulkan(gpu)),
+        "vulkan" => pick(backend, index, DeviceType::Vulkan, || Device::vulkan(DeviceKind::DefaultDevice)),
         #[cfg(feature = "metal")]
-        "metal" => Ok(Device::metal(gpu)),
+        "metal" => pick(backend, index, DeviceType::Metal, || Device::metal(DeviceKind::DefaultDevice)),
         #[cfg(feature = "webgpu")]
-        "webgpu" => Ok(Device::webgpu(gpu)),
+        "webgpu" => pick(backend, index, DeviceType::WebGpu, || Device::webgpu(DeviceKind::DefaultDevice)),
         #[cfg(feature = "cuda")]
-        "cuda" => Ok(Device::cuda(numbered)),
+        "cuda" => pick(backend, index, DeviceType::Cuda, || Device::cuda(0)),
         #[cfg(feature = "rocm")]
-        "rocm" => Ok(Device::rocm(numbered)),
+        "rocm" => pick(backend, index, DeviceType::Rocm, || Device::rocm(0)),
         name => {
             let _ = single;
             Err(DeviceError::NotBuilt { name })
         }
+    }
+}
+
+/// Device `index` of those found, or the one that the driver prefers. Burn panics where a GPU that is not there is first
+/// used, so what is there is asked beforehand.
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
+fn pick(
+    backend: &'static str,
+    index: Option<usize>,
+    kind: DeviceType,
+    preferred: impl FnOnce() -> Device,
+) -> Result<Device, DeviceError> {
+    let mut found: Vec<Device> = Device::enumerate(kind).into_iter().collect();
+    let Some(last) = found.len().checked_sub(1) else {
+        return Err(DeviceError::NotFound { backend });
+    };
+    match index {
+        None => Ok(preferred()),
+        Some(index) if index > last => Err(DeviceError::NoSuchIndex { backend, index, last }),
+        Some(index) => Ok(found.swap_remove(index)),
     }
 }
 
@@ -116,11 +141,17 @@ fn open(backend: &'static str, index: Option<usize>) -> Result<Device, DeviceErr
 ///
 /// # Errors
 ///
-/// When no backend is in the build.
+/// When no backend is in the build, or none of those that are finds its device.
 pub fn default_device() -> Result<(Device, String), DeviceError> {
-    let first =
-        BACKENDS.into_iter().find_map(|name| open(name, None).ok().map(|device| (device, name.to_owned())));
-    first.ok_or(DeviceError::NotBuilt { name: "flex" })
+    let mut error = DeviceError::NotBuilt { name: "flex" };
+    for name in BACKENDS {
+        match open(name, None) {
+            Ok(device) => return Ok((device, name.to_owned())),
+            Err(DeviceError::NotBuilt { .. }) => {}
+            Err(other) => error = other,
+        }
+    }
+    Err(error)
 }
 
 /// Every backend by name, with whether it is in this build and what it is for. Opens no device.

@@ -352,6 +352,26 @@ mod tests {
     }
 
     #[test]
+    fn logits_of_an_image_do_not_depend_on_its_batch() {
+        let device = Device::flex();
+        let logits = |model: &Model, images| model.forward(images).into_data().try_to_vec::<f32>().unwrap();
+        for name in ["mlp", "small_cnn", "resnet20"] {
+            let config = config(name);
+            let model = config.init(3, &device);
+            let InputShape { channels, height, width } = config.input();
+            let pixels = Tensor::arange(0..(4 * config.input().values()) as i64, &device).float();
+            let images = (pixels * 0.37).sin().reshape([4, channels, height, width]);
+            let together = logits(&model, images.clone());
+            for (n, image) in images.chunk(4, 0).into_iter().enumerate() {
+                let alone = logits(&model, image);
+                let off =
+                    alone.iter().zip(&together[10 * n..]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(off < 1e-5, "{name}: off by {off}");
+            }
+        }
+    }
+
+    #[test]
     fn images_of_other_sizes_fit_small_cnn() {
         let device = Device::flex();
         for (height, width) in [(4, 4), (28, 20), (40, 40), (41, 64), (96, 128)] {

@@ -1,7 +1,12 @@
-//! Networks against their PyTorch references: keys, parameter counts, logits, loss and every gradient norm.
+//! Networks against their PyTorch references: keys, parameter counts, logits, loss, every gradient norm and the running
+//! statistics after one training pass.
 //!
-//! The references are not in the repository. Where `shared/golden/models.json` is found above this crate, or below the
-//! folder that `PYROGRAPH_SHARED` names, they are checked; elsewhere the tests say so and pass.
+//! The small networks' references are beside this file, made by `golden/make.py`. Those of the ImageNet ResNets are not in
+//! the repository: where `shared/golden/models.json` is found above this crate, or below the folder that
+//! `PYROGRAPH_SHARED` names, they are checked; elsewhere the tests say so and pass.
+
+// Clippy takes only the `#[test]` functions for tests, not what they call.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,17 +31,28 @@ fn resnet50_equals_torchvision() {
     check("resnet50");
 }
 
+#[test]
+fn small_networks_equal_pytorch() {
+    let all: Value = serde_json::from_str(include_str!("golden/small_networks.json")).unwrap();
+    for golden in all["models"].as_array().unwrap() {
+        compare(golden["name"].as_str().unwrap(), golden["classes"].as_u64().unwrap() as usize, golden);
+    }
+}
+
 fn check(name: &str) {
-    let Some(golden) = golden(&format!("torchvision/{name}")) else {
-        println!("skipped: shared/golden/models.json not found");
-        return;
-    };
+    match golden(&format!("torchvision/{name}")) {
+        Some(golden) => compare(name, 1000, &golden),
+        None => println!("skipped: shared/golden/models.json not found"),
+    }
+}
+
+fn compare(name: &str, classes: usize, golden: &Value) {
     let number = |key: &str| golden[key].as_f64().unwrap();
     let floats = |key: &str| golden[key].as_array().unwrap().iter().flat_map(numbers).collect::<Vec<f64>>();
     let dims: Vec<usize> =
         golden["input"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as usize).collect();
     let input = InputShape { channels: dims[1], height: dims[2], width: dims[3] };
-    let config = ModelConfig::from_name(name, input, 1000).unwrap();
+    let config = ModelConfig::from_name(name, input, classes).unwrap();
 
     // Keys and shapes: all of PyTorch's but its batch counters, and nothing else.
     let device = Device::flex();
@@ -62,10 +78,10 @@ fn check(name: &str) {
         Tensor::<4>::from_data(TensorData::new(values, [dims[0], dims[1], dims[2], dims[3]]), device)
     };
     let logits = filled(&device).forward(image(&device)).into_data().try_to_vec::<f32>().unwrap();
-    let rows: Vec<&[f32]> = logits.chunks(1000).collect();
+    let rows: Vec<&[f32]> = logits.chunks(classes).collect();
     let first: Vec<f64> = rows.iter().flat_map(|row| &row[..8]).map(|&v| f64::from(v)).collect();
     let norms: Vec<f64> = rows.iter().map(|row| norm(row)).collect();
-    let scale = norms.iter().sum::<f64>() / norms.len() as f64 / 1000f64.sqrt();
+    let scale = norms.iter().sum::<f64>() / norms.len() as f64 / (classes as f64).sqrt();
     let worst_logit = worst(
         first.iter().zip(floats("eval_logits_first8")).map(|(a, b)| (a - b).abs() / b.abs().max(scale)),
     );
@@ -103,6 +119,16 @@ fn check(name: &str) {
     println!(
         "{name}: logits {worst_logit:.1e}, loss {off:.1e}, gradients {worst_gradient:.1e} from PyTorch's f64"
     );
+
+    // Running statistics after that one pass.
+    if let Some(expected) = golden["train_running_l2"].as_object() {
+        let after: BTreeMap<String, TensorData> = named_tensors(&model.valid()).into_iter().collect();
+        for (key, reference) in expected {
+            let ours = norm(&after[key].clone().try_to_vec::<f32>().unwrap());
+            let off = (ours / reference.as_f64().unwrap() - 1.0).abs();
+            assert!(off < 1e-4, "{name}: {key} off by {off}");
+        }
+    }
 }
 
 fn gradient_norms(model: &Model, gradients: &Gradients) -> BTreeMap<String, f64> {

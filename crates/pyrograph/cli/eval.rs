@@ -14,6 +14,7 @@ use pyrograph::infer::{ModelFile, Tally, align, evaluate};
 use pyrograph::train::DataRecipe;
 
 use super::Compute;
+use super::named::fetched;
 
 /// Arguments of `eval`.
 #[derive(Debug, Args)]
@@ -51,7 +52,11 @@ pub(crate) fn run(args: &EvalArgs) -> Result<ExitCode> {
     let threads = args.compute.threads()?;
     let (device, _) = args.compute.device()?;
     let file = ModelFile::load(&args.model, &device)?;
-    let data = if args.data == DataRecipe::DIGITS { DataSet::digits(0) } else { DataSet::open(&args.data)? };
+    let data = if args.data == DataRecipe::DIGITS {
+        DataSet::digits(0)
+    } else {
+        DataSet::open(fetched(&args.data)?)?
+    };
     let (name, source) = part(&data, args.part)?;
     let source = align(source, &file.class_names)?;
     let config = LoaderConfig {

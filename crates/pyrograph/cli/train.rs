@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use pyrograph::train::{Recipe, RunOptions, run as train};
 
+use super::named::fetched;
 use super::{Compute, program};
 
 const EXAMPLES: &str = "\
@@ -111,7 +112,7 @@ fn pair<'a>(option: &str, text: &'a str) -> Result<(&'a str, &'a str)> {
 }
 
 pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
-    let recipe = args.recipe()?;
+    let mut recipe = args.recipe()?;
     if args.print_recipe {
         print!("{}", recipe.to_toml()?);
         return Ok(ExitCode::SUCCESS);
@@ -119,6 +120,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
     if args.tui && !cfg!(feature = "tui") {
         bail!("this build has no full-screen display; rebuild with `--features tui`");
     }
+    recipe.data.path = fetched(&recipe.data.path)?;
     let threads = args.compute.threads()?;
     let (device, device_name) = args.compute.device()?;
     let options =
@@ -128,8 +130,6 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
     let folder = &outcome.folder;
     let tally = &outcome.evaluation.tally;
     let (program, model) = (program(), folder.best_model());
-    let data =
-        if args.data.is_some() || args.recipe.is_some() { recipe.data.path.as_str() } else { "digits" };
     println!(
         "{} accuracy {:.2} %  (top-5 {:.2} %, loss {:.4}, {} images, best epoch {} of {}, trained in {:.0} s)",
         outcome.measured_on,
@@ -148,7 +148,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
     println!();
     println!("Next:");
     println!("  {program} predict {} {}", model.display(), folder.example().display());
-    println!("  {program} eval {} {data}", model.display());
+    println!("  {program} eval {} {}", model.display(), recipe.data.path);
     println!("  {program} summary {}", model.display());
     Ok(ExitCode::SUCCESS)
 }

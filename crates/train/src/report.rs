@@ -7,6 +7,7 @@ mod chart;
 mod confusion;
 mod html;
 mod mistakes;
+mod ticks;
 mod training;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ pub struct Report {
     pub facts: Vec<(String, String)>,
     /// The epochs in order.
     pub epochs: Vec<EpochRow>,
+    /// The part of the data measured after each epoch: `validation`, or `test` where no other part was set apart.
+    pub watched: String,
     /// The part of the data behind `accuracy` and `confusion`: `test` or `validation`.
     pub final_name: String,
     /// The name of each class.
@@ -88,7 +91,7 @@ impl Report {
         let title = escape(&self.title);
         let body = [
             self.headline(),
-            training::section(&self.epochs),
+            training::section(&self.epochs, &self.watched),
             confusion::section(&self.class_names, &self.confusion, &self.final_name),
             mistakes::section(&self.mistakes, &self.final_name),
             self.recipe_text(),
@@ -123,7 +126,7 @@ impl Report {
             beside.push(format!("top-5 {}", percent(self.top5)));
         }
         beside.push(format!("loss {}", significant(self.loss)));
-        let chosen = if self.final_name == "validation" && self.epochs.len() > 1 {
+        let chosen = if self.final_name == self.watched && self.epochs.len() > 1 {
             "<p class=\"note\">The epoch kept was chosen on these same images, so the accuracy on new ones is \
              likely to be a little lower.</p>\n"
         } else {
@@ -174,6 +177,7 @@ mod tests {
             title: "A <script>alert(1)</script> run".into(),
             facts: vec![("model".into(), "ResNet-18 \"<b>\"".into())],
             epochs: vec![EpochRow { epoch: 1, valid_accuracy: 0.5, valid_loss: 0.7, ..EpochRow::default() }],
+            watched: "validation".into(),
             final_name: "test".into(),
             class_names: vec!["cat".into(), "<script>dog".into()],
             confusion: vec![3, 1, 0, 4],
@@ -196,7 +200,7 @@ mod tests {
         let page = report().to_html();
         assert!(!page.contains("<script"));
         assert!(!page.contains("a\">"));
-        assert!(page.contains("&lt;script&gt;dog <span>98 %</span>"));
+        assert!(page.contains("<bdi>&lt;script&gt;dog</bdi> <span>98 %</span>"));
     }
 
     #[test]

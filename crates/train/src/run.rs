@@ -313,6 +313,7 @@ fn report(plan: &Plan, options: &RunOptions, outcome: &Outcome) -> Result<Report
         title: outcome.folder.name(),
         facts: facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         epochs: outcome.fitted.epochs.clone(),
+        watched: plan.watched.to_owned(),
         final_name: outcome.measured_on.to_owned(),
         class_names: names.to_vec(),
         confusion: tally.confusion().to_vec(),

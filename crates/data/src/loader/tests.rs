@@ -88,6 +88,20 @@ fn every_sample_comes_once_and_the_last_batch_has_what_is_left() {
 }
 
 #[test]
+fn a_small_last_batch_can_be_left_out() {
+    for threads in [0, 2] {
+        let preprocess = Preprocess::new(1, 2, 2);
+        let config =
+            LoaderConfig { batch_size: 10, preprocess, threads, drop_last: true, ..LoaderConfig::default() };
+        let loader = Loader::new(Arc::new(numbers(29)), config).unwrap();
+        assert_eq!(loader.samples_per_epoch(), 20);
+        let mut batches = loader.epoch(0);
+        assert!(batches.by_ref().all(|batch| batch.unwrap().labels.len() == 10));
+        assert_eq!(batches.delivered(), 20);
+    }
+}
+
+#[test]
 fn epochs_differ() {
     let loader = loader(numbers(50), 10, 2);
     assert_ne!(pass(&loader, 0), pass(&loader, 1));

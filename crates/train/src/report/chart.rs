@@ -3,7 +3,8 @@
 //! The value axis starts at zero unless its label says otherwise; values that are not finite leave a gap and
 //! are counted below the chart. Lines differ in dash as well as in color, so they survive a gray print.
 
-use super::html::{count, escape, significant};
+use super::html::{escape, significant};
+use super::ticks::{Axis, epoch_ticks, tick_text, value_ticks};
 
 /// Larger values are left out like those that are not finite: a plot of them would show nothing else.
 const LARGEST: f64 = 1e30;
@@ -27,15 +28,6 @@ pub(super) struct Chart<'a> {
     pub(super) mark: Option<Mark>,
     /// A third of the page's width instead of half.
     pub(super) small: bool,
-}
-
-/// How the value axis is chosen.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Axis {
-    /// From zero to above the largest value.
-    FromZero,
-    /// Percentages: from zero, or closer where all values are high, never above 100.
-    Percent,
 }
 
 /// A line; `class` picks its style.
@@ -229,57 +221,6 @@ fn draw(line: &Series<'_>, frame: &Frame) -> String {
     format!("<path class=\"line {}\" d=\"{path}\"/>{dots}\n", line.class)
 }
 
-/// Evenly spaced ticks around the values, at least two.
-fn value_ticks(axis: Axis, values: &[f64]) -> Vec<f64> {
-    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let (mut low, mut high) = (least.min(0.0), most.max(0.0));
-    if axis == Axis::Percent && least >= 50.0 {
-        // At least a point of height, or noise would look like learning.
-        low = least.min(99.0);
-        high = most.max(low + 1.0);
-    }
-    if high <= low {
-        high = low + 1.0;
-    }
-    let step = nice_step((high - low) / 5.0);
-    let (first, last) = ((low / step + 1e-9).floor(), (high / step - 1e-9).ceil());
-    (0..=(last - first) as usize).map(|i| (first + i as f64) * step).collect()
-}
-
-/// Whole epochs within the ends, both of which may lie between ticks.
-fn epoch_ticks((first, last): (f64, f64), most: f64) -> Vec<f64> {
-    let step = nice_step((last - first) / most).max(1.0);
-    if last - first < most {
-        return (0..=(last - first) as usize).map(|i| first + i as f64).collect();
-    }
-    let start = (first / step).ceil();
-    (0..=((last / step).floor() - start) as usize).map(|i| (start + i as f64) * step).collect()
-}
-
-/// The smallest of 1, 2 and 5 times a power of ten that is not below `least`.
-fn nice_step(least: f64) -> f64 {
-    if least.is_nan() || least <= 0.0 {
-        return 1.0;
-    }
-    let power = 10f64.powf(least.log10().floor());
-    let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| factor * power >= least * (1.0 - 1e-9));
-    factor.unwrap_or(10.0) * power
-}
-
-/// A tick's value with the decimals its step needs.
-fn tick_text(value: f64, step: f64) -> String {
-    let value = if value.abs() < step * 1e-6 { 0.0 } else { value };
-    if value == 0.0 && step < 1e-4 {
-        return "0".into();
-    }
-    if step < 1e-4 || value.abs() >= 1e6 {
-        return format!("{value:.1e}").replace(".0e", "e");
-    }
-    let decimals = (-step.log10().floor()).clamp(0.0, 4.0) as usize;
-    if decimals == 0 && value >= 1000.0 { count(value.round() as u64) } else { format!("{value:.decimals$}") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,37 +245,25 @@ mod tests {
     }
 
     #[test]
-    fn percent_axis_never_passes_one_hundred() {
-        for least in 0..=1000 {
-            let ticks = value_ticks(Axis::Percent, &[f64::from(least) / 10.0, 100.0]);
-            assert!(ticks[ticks.len() - 1] <= 100.0 + 1e-9, "{least} {ticks:?}");
-            assert!((2..=8).contains(&ticks.len()), "{least} {ticks:?}");
-        }
-    }
-
-    #[test]
     fn odd_values_do_not_break_a_plot() {
         for values in [&[f64::NAN][..], &[], &[f64::INFINITY, f64::NEG_INFINITY], &[f64::MAX]] {
             assert!(chart(values).contains("No finite value"));
         }
-        for values in [&[0.0][..], &[1e-300], &[-1.0], &[3.0, f64::NAN, 2.0], &[1e30, -1e30], &[2.0; 700]] {
+        for values in [
+            &[0.0][..],
+            &[1e-300],
+            &[5e-324],
+            &[-5e-324],
+            &[-1.0],
+            &[3.0, f64::NAN, 2.0],
+            &[1e30, -1e30],
+            &[2.0; 700],
+        ] {
             let svg = chart(values);
             assert!(!svg.contains("NaN") && !svg.contains("inf "), "{values:?}: {svg}");
         }
         let gap = chart(&[3.0, f64::NAN, 2.0]);
         assert!(gap.contains("1 value not finite"));
         assert!(gap.contains("d=\"M56.0 30.0M438.0"), "no line across the gap: {gap}");
-    }
-
-    #[test]
-    fn ticks_are_round_numbers() {
-        assert_eq!(value_ticks(Axis::FromZero, &[2.3]), [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]);
-        assert_eq!(epoch_ticks((1.0, 3.0), 8.0), [1.0, 2.0, 3.0]);
-        assert_eq!(epoch_ticks((1.0, 60.0), 8.0), [10.0, 20.0, 30.0, 40.0, 50.0, 60.0]);
-        assert_eq!(epoch_ticks((7.0, 7.0), 8.0), [7.0]);
-        assert_eq!(tick_text(0.30000000000000004, 0.1), "0.3");
-        assert_eq!(tick_text(3.0000000000000004e-6, 1e-6), "3e-6");
-        assert_eq!(tick_text(0.0, 1e-6), "0");
-        assert_eq!(tick_text(20_000.0, 5_000.0), "20\u{202F}000");
     }
 }

@@ -84,13 +84,13 @@ impl Matrix<'_> {
             }
             let share = n as f64 / total as f64;
             row += &format!(
-                "<td class=\"{right}{}\" style=\"--s:{:.0}%\" title=\"{name} → {}: {} of {}\">{}</td>",
+                "<td class=\"{right}{}\" style=\"--s:{:.0}%\" title=\"{} of {} {name} taken for {}\">{}</td>",
                 if share > 0.5 { " strong" } else { "" },
                 // The square root keeps rare confusions visible; never quite nothing.
                 (100.0 * share.sqrt()).max(6.0),
-                escape(&self.names[predicted]),
                 count(n),
                 count(total),
+                escape(&self.names[predicted]),
                 n
             );
         }
@@ -165,12 +165,15 @@ impl Matrix<'_> {
     }
 }
 
-/// A long name's beginning, with a sign that more follows.
+/// A long name's beginning and end: names of one family often differ only at one of them.
 fn cut(name: &str) -> String {
-    if name.chars().count() <= HEADING {
+    let length = name.chars().count();
+    if length <= HEADING {
         return name.to_owned();
     }
-    name.chars().take(HEADING - 1).chain(['…']).collect()
+    let end = HEADING / 2;
+    let start = HEADING - 1 - end;
+    name.chars().take(start).chain(['…']).chain(name.chars().skip(length - end)).collect()
 }
 
 #[cfg(test)]
@@ -192,7 +195,7 @@ mod tests {
             page.contains("<th scope=\"row\">c1</th><td>5</td><td>7</td><td>71.43 %</td><td>100.00 %</td>")
         );
         assert!(page.contains("<th scope=\"row\">c2</th><td>0</td><td>0</td><td>–</td><td>–</td>"));
-        assert!(page.contains("c0 → c1: 2 of 10"));
+        assert!(page.contains("2 of 10 c0 taken for c1"));
     }
 
     #[test]
@@ -219,5 +222,6 @@ mod tests {
     fn long_names_are_cut_between_characters() {
         assert_eq!(cut("刀".repeat(30).as_str()).chars().count(), HEADING);
         assert_eq!(cut("cat"), "cat");
+        assert_eq!(cut("quercus robur subspecies 12"), "quercus…ecies 12");
     }
 }

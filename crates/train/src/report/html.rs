@@ -21,9 +21,13 @@ pub(super) fn escape(text: &str) -> String {
     out
 }
 
-/// A share of one with two decimals: `0.9912` is `99.12 %`.
+/// A share of one with two decimals: `0.9912` is `99.12 %`. Only certainty reads 100 %.
 pub(super) fn percent(share: f64) -> String {
-    if share.is_finite() { format!("{:.2} %", 100.0 * share) } else { NONE.into() }
+    if !share.is_finite() {
+        return NONE.into();
+    }
+    let shown = if share < 1.0 { (100.0 * share).min(99.99) } else { 100.0 * share };
+    format!("{shown:.2} %")
 }
 
 /// A share of one as a whole percentage, rounded down so that only certainty reads 100 %.
@@ -91,6 +95,8 @@ mod tests {
     #[test]
     fn numbers_are_written_for_people() {
         assert_eq!(percent(0.99125), "99.12 %");
+        assert_eq!(percent(0.99999), "99.99 %");
+        assert_eq!(percent(1.0), "100.00 %");
         assert_eq!(percent(f64::NAN), "–");
         assert_eq!(rate(0.999), "99 %");
         assert_eq!(rate(1.0), "100 %");

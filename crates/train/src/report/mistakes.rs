@@ -29,16 +29,19 @@ fn figure(mistake: &MistakePicture) -> String {
         Some((width, height)) if width.max(height) > SHARP_UP_TO => "",
         _ => " class=\"sharp\"",
     };
-    let (truth, predicted, key) = (escape(&mistake.truth), escape(&mistake.predicted), escape(&mistake.key));
+    let (truth, predicted) = (escape(&mistake.truth), escape(&mistake.predicted));
+    // A long path breaks between its folders.
+    let key = escape(&mistake.key).replace('/', "/<wbr>");
     let image = if mistake.png.is_empty() {
         "<div class=\"none\">no image</div>".to_owned()
     } else {
         let data = BASE64.encode(&mistake.png);
         format!("<img{sharp} alt=\"{truth} taken for {predicted}\" src=\"data:image/png;base64,{data}\">")
     };
+    // Names written from right to left would otherwise turn the arrow's two sides around.
     format!(
-        "<figure>{image}\
-         <figcaption><b>{truth}</b> → {predicted} <span>{}</span><small>{key}</small></figcaption></figure>\n",
+        "<figure>{image}<figcaption><b><bdi>{truth}</bdi></b> → <bdi>{predicted}</bdi> \
+         <span>{}</span><small>{key}</small></figcaption></figure>\n",
         rate(mistake.confidence),
     )
 }
@@ -54,7 +57,7 @@ mod tests {
     use super::*;
 
     fn mistake(png: Vec<u8>) -> MistakePicture {
-        let (key, truth, predicted) = ("a.png".into(), "cat".into(), "dog".into());
+        let (key, truth, predicted) = ("pets/a.png".into(), "cat".into(), "dog".into());
         MistakePicture { png, key, truth, predicted, confidence: 0.987 }
     }
 
@@ -76,6 +79,8 @@ mod tests {
         assert!(section(&[], "test").contains("No mistakes to show"));
         let page = section(&[mistake(Vec::new())], "test");
         assert!(page.contains("no image") && !page.contains("<img"));
-        assert!(page.contains("<b>cat</b> → dog <span>98 %</span><small>a.png</small>"));
+        assert!(page.contains(
+            "<b><bdi>cat</bdi></b> → <bdi>dog</bdi> <span>98 %</span><small>pets/<wbr>a.png</small>"
+        ));
     }
 }

@@ -1,11 +1,13 @@
 //! How the run went, epoch by epoch.
 
 use super::EpochRow;
-use super::chart::{Axis, Chart, Mark, Series};
+use super::chart::{Chart, Mark, Series};
 use super::html::{duration, percent};
+use super::ticks::Axis;
 
 /// The section of the page: loss, accuracy, and what the run cost.
-pub(super) fn section(epochs: &[EpochRow]) -> String {
+pub(super) fn section(epochs: &[EpochRow], watched: &str) -> String {
+    let watched = if watched == "test" { "test" } else { "validation" };
     if epochs.is_empty() {
         return "<section>\n<h2>Training</h2>\n<p>No epoch was completed.</p>\n</section>\n".into();
     }
@@ -20,7 +22,7 @@ pub(super) fn section(epochs: &[EpochRow]) -> String {
         axis: Axis::FromZero,
         series: vec![
             Series { name: "train", class: "train", points: column(|row| row.train_loss) },
-            Series { name: "validation", class: "valid", points: column(|row| row.valid_loss) },
+            Series { name: watched, class: "valid", points: column(|row| row.valid_loss) },
         ],
         mark: mark(|row| row.valid_loss),
         small: false,
@@ -31,7 +33,7 @@ pub(super) fn section(epochs: &[EpochRow]) -> String {
         axis: Axis::Percent,
         series: vec![
             Series { name: "train", class: "train", points: column(|row| 100.0 * row.train_accuracy) },
-            Series { name: "validation", class: "valid", points: column(|row| 100.0 * row.valid_accuracy) },
+            Series { name: watched, class: "valid", points: column(|row| 100.0 * row.valid_accuracy) },
         ],
         mark: mark(|row| 100.0 * row.valid_accuracy),
         small: false,
@@ -51,7 +53,7 @@ pub(super) fn section(epochs: &[EpochRow]) -> String {
     format!(
         "<section>\n<h2>Training</h2>\n<p class=\"note\">{}</p>\n<div class=\"pair\">\n{}{}</div>\n\
          <div class=\"triple\">\n{}{}{}</div>\n</section>\n",
-        note(epochs, best),
+        note(epochs, best, watched),
         loss.to_svg(),
         accuracy.to_svg(),
         learning_rate.to_svg(),
@@ -60,7 +62,7 @@ pub(super) fn section(epochs: &[EpochRow]) -> String {
     )
 }
 
-fn note(epochs: &[EpochRow], best: Option<&EpochRow>) -> String {
+fn note(epochs: &[EpochRow], best: Option<&EpochRow>, watched: &str) -> String {
     let count = epochs.len();
     let mut seconds: Vec<f64> = epochs.iter().map(|row| row.seconds).collect();
     seconds.sort_by(f64::total_cmp);
@@ -71,12 +73,12 @@ fn note(epochs: &[EpochRow], best: Option<&EpochRow>) -> String {
     };
     if let Some(row) = best {
         note += &format!(
-            " Best validation accuracy {} at epoch {} (ringed).",
+            " Best {watched} accuracy {} at epoch {} (ringed).",
             percent(row.valid_accuracy),
             row.epoch
         );
     }
-    note + " Training values are averages while the epoch runs, on images as augmented; validation is \
+    note + " Training values are averages while the epoch runs, on images as augmented; the others are \
             measured after it."
 }
 
@@ -107,7 +109,7 @@ mod tests {
         let nan = f64::NAN;
         let row =
             EpochRow { epoch: 1, train_loss: nan, valid_accuracy: nan, seconds: nan, ..EpochRow::default() };
-        let page = section(&[row]);
+        let page = section(&[row], "validation");
         assert!(!page.contains("NaN") && !page.contains("ringed"));
         assert!(page.contains("1 value not finite"));
     }
