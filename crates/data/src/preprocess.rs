@@ -95,6 +95,11 @@ impl Preprocess {
     pub fn apply(&self, image: Image) -> Image {
         let image = image.with_channels(self.channels);
         match self.resize {
+            Resize::None | Resize::Stretch
+                if (image.width(), image.height()) == (self.width, self.height) =>
+            {
+                image
+            }
             Resize::None | Resize::Stretch => resize(&image, self.width, self.height),
             Resize::ShortSideCenterCrop { short_side } => {
                 let image = shorten(image, short_side, self.width.max(self.height));
