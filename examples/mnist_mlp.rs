@@ -1,7 +1,7 @@
 //! The classic first network: 784-500-10, cross entropy, plain gradient descent, ten epochs.
 //!
 //! Run:    cargo run --release --example mnist_mlp -- [IDX_FOLDER|digits] [SEED]
-//! Expect: on MNIST a last line like `test accuracy 93.22 %, 1.7 s an epoch`
+//! Expect: on MNIST a last line like `test accuracy 93.42 %, 2.6 s an epoch`
 
 use std::error::Error;
 
