@@ -1,7 +1,7 @@
 //! Pyrograph as a dependency: train, then use the model.
 //!
 //! Run:    cargo run --release --example library_use
-//! Expect: a last line like `a drawn 7 is a 7 (99.9 %)`
+//! Expect: a last line like `a drawn 7 is a 7 (100.0 %)`
 
 use pyrograph::data::{Source, source::Digits};
 use pyrograph::{Predictor, Recipe, RunOptions, train};
