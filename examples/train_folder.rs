@@ -5,7 +5,8 @@
 
 use std::error::Error;
 
-use pyrograph::train::{Augmentation, DataRecipe};
+use pyrograph::data::Augment;
+use pyrograph::train::DataRecipe;
 use pyrograph::{Recipe, RunOptions, train};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -16,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         epochs: arguments.next().map_or(Ok(2), |epochs| epochs.parse())?,
         batch: 32,
         data: DataRecipe { path, size: Some(64), ..DataRecipe::default() },
-        augment: Augmentation { flip: true, crop_padding: 4 },
+        augment: Augment { flip: true, crop_padding: 4 },
         ..Recipe::default()
     };
     let outcome = train(&recipe, &RunOptions { verbose: true, ..RunOptions::default() })?;

@@ -22,6 +22,7 @@
 
 use std::path::Path;
 
+use pyrograph_data::Augment;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -46,7 +47,7 @@ pub struct Recipe {
     /// Which images, and how they are prepared.
     pub data: DataRecipe,
     /// Random changes to training images.
-    pub augment: Augmentation,
+    pub augment: Augment,
     /// Stochastic gradient descent.
     pub optim: OptimRecipe,
     /// The learning rate over time.
@@ -74,16 +75,6 @@ pub struct DataRecipe {
     /// The share of the training images set apart for validation where the data has no validation part, 0 to 1.
     /// With 0, the test part is watched instead.
     pub valid_fraction: f64,
-}
-
-/// Random changes to training images.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Augmentation {
-    /// Mirror every second image, left to right.
-    pub flip: bool,
-    /// Pad by this many pixels and cut a window of the old size at a random place.
-    pub crop_padding: u32,
 }
 
 /// Stochastic gradient descent, as PyTorch's `SGD`.
@@ -160,7 +151,7 @@ impl Default for Recipe {
             seed: 0,
             label_smoothing: 0.0,
             data: DataRecipe::default(),
-            augment: Augmentation::default(),
+            augment: Augment::default(),
             optim: OptimRecipe::default(),
             schedule: ScheduleRecipe::Cosine { warmup_epochs: 0.5 },
             stop: StopRecipe::default(),

@@ -114,8 +114,7 @@ pub fn run_plan(plan: &Plan, options: &RunOptions) -> Result<Outcome> {
     };
     plan.said.iter().for_each(|line| say(line));
 
-    let augment = Augment { flip: recipe.augment.flip, crop_padding: recipe.augment.crop_padding };
-    let train = loader(plan, &plan.train, Some(recipe.seed), augment, options)?;
+    let train = loader(plan, &plan.train, Some(recipe.seed), recipe.augment, options)?;
     let valid = loader(plan, &plan.valid, None, Augment::default(), options)?;
     let folder = RunFolder::create(options.out.as_deref(), &recipe.model)?;
     folder.write(&folder.path().join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
