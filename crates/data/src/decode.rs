@@ -7,6 +7,7 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
+use crate::source::read_file;
 use crate::{Error, ErrorKind, Image};
 
 /// What a picture may claim before it is refused, checked before anything is allocated for it.
@@ -18,12 +19,14 @@ pub struct Limits {
     pub max_height: u32,
     /// The greatest size of the decoded pixels in bytes.
     pub max_bytes: u64,
+    /// The greatest size of a picture file in bytes.
+    pub max_file_bytes: u64,
 }
 
 impl Default for Limits {
-    /// 32,768 x 32,768 pixels and 512 MiB.
+    /// 32,768 x 32,768 pixels, 512 MiB decoded, 256 MiB as a file.
     fn default() -> Self {
-        Self { max_width: 32_768, max_height: 32_768, max_bytes: 512 << 20 }
+        Self { max_width: 32_768, max_height: 32_768, max_bytes: 512 << 20, max_file_bytes: 256 << 20 }
     }
 }
 
@@ -56,10 +59,8 @@ impl Image {
     /// When it cannot be read or decoded; the error names the file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Error::at(path, ErrorKind::Missing),
-            _ => Error::at(path, e),
-        })?;
+        let mut bytes = Vec::new();
+        read_file(path, &mut bytes)?;
         decode(&bytes, &Limits::default()).map_err(|kind| Error::at(path, kind))
     }
 }
@@ -109,7 +110,7 @@ fn explain(error: ImageError, limits: &Limits) -> ErrorKind {
 }
 
 fn too_large(what: &str, limits: &Limits) -> ErrorKind {
-    let Limits { max_width, max_height, max_bytes } = limits;
+    let Limits { max_width, max_height, max_bytes, .. } = limits;
     let mib = max_bytes >> 20;
     ErrorKind::TooLarge(format!(
         "{what}; the limit is {max_width} x {max_height} pixels and {mib} MiB decoded"

@@ -15,13 +15,61 @@ struct Inner {
     place: Place,
 }
 
-/// Where a failure happened.
+/// Where something lies: a sample, or a failure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
-    /// The file or folder.
+    /// The file, folder or address.
     pub path: Option<PathBuf>,
     /// The record inside the file, counted from 0.
     pub record: Option<u64>,
+    /// The name of the entry inside an archive.
+    pub entry: Option<String>,
+    /// Where it begins in the file, in bytes.
+    pub offset: Option<u64>,
+}
+
+impl Place {
+    /// The whole file, folder or address.
+    #[must_use]
+    pub fn path(path: impl Into<PathBuf>) -> Self {
+        Self { path: Some(path.into()), ..Self::default() }
+    }
+
+    /// Record `record` (from 0) of the file at `path`.
+    #[must_use]
+    pub fn record(path: impl Into<PathBuf>, record: u64) -> Self {
+        Self { record: Some(record), ..Self::path(path) }
+    }
+
+    /// The entry called `entry` of the archive at `path`, which begins at byte `offset`.
+    #[must_use]
+    pub fn entry(path: impl Into<PathBuf>, entry: impl Into<String>, offset: u64) -> Self {
+        Self { entry: Some(entry.into()), offset: Some(offset), ..Self::path(path) }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        let mut part = |f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>| {
+            write!(f, "{separator}{text}")?;
+            separator = ": ";
+            Ok(())
+        };
+        if let Some(path) = &self.path {
+            part(f, format_args!("{}", path.display()))?;
+        }
+        if let Some(record) = self.record {
+            part(f, format_args!("record {record}"))?;
+        }
+        match (&self.entry, self.offset) {
+            (Some(entry), Some(offset)) => part(f, format_args!("{entry} at byte {offset}"))?,
+            (Some(entry), None) => part(f, format_args!("{entry}"))?,
+            (None, Some(offset)) => part(f, format_args!("byte {offset}"))?,
+            (None, None) => {}
+        }
+        Ok(())
+    }
 }
 
 /// The kinds of failure. Each message says what to do where the cause does not.
@@ -69,20 +117,21 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A failure of `kind` at `path`.
     pub fn at(path: impl AsRef<Path>, kind: impl Into<ErrorKind>) -> Self {
-        Self::with_place(kind, Place { path: Some(path.as_ref().to_owned()), record: None })
+        Self::in_place(Place::path(path.as_ref()), kind)
     }
 
     /// A failure of `kind` in record `record` (from 0) of the file at `path`.
     pub fn in_record(path: impl AsRef<Path>, record: u64, kind: impl Into<ErrorKind>) -> Self {
-        Self::with_place(kind, Place { path: Some(path.as_ref().to_owned()), record: Some(record) })
+        Self::in_place(Place::record(path.as_ref(), record), kind)
     }
 
     /// A failure of `kind` that has no place.
     pub fn new(kind: impl Into<ErrorKind>) -> Self {
-        Self::with_place(kind, Place::default())
+        Self::in_place(Place::default(), kind)
     }
 
-    fn with_place(kind: impl Into<ErrorKind>, place: Place) -> Self {
+    /// A failure of `kind` at `place`.
+    pub fn in_place(place: Place, kind: impl Into<ErrorKind>) -> Self {
         Self(Box::new(Inner { kind: kind.into(), place }))
     }
 
@@ -101,11 +150,8 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(path) = &self.0.place.path {
-            write!(f, "{}: ", path.display())?;
-        }
-        if let Some(record) = self.0.place.record {
-            write!(f, "record {record}: ")?;
+        if self.0.place != Place::default() {
+            write!(f, "{}: ", self.0.place)?;
         }
         self.0.kind.fmt(f)
     }

@@ -1,5 +1,7 @@
 //! Decoded pictures.
 
+use crate::source::Stored;
+
 /// An 8-bit picture: rows from the top, pixels from the left, channels interleaved.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Image {
@@ -51,6 +53,13 @@ impl Image {
     #[must_use]
     pub fn pixels(&self) -> &[u8] {
         &self.pixels
+    }
+
+    /// The picture as storage would hold it.
+    #[must_use]
+    pub fn stored(&self) -> Stored<'_> {
+        let Self { width, height, channels, .. } = *self;
+        Stored::Pixels { width, height, channels, bytes: &self.pixels }
     }
 
     /// The bytes, `[height, width, channels]`, without a copy.

@@ -37,6 +37,6 @@ pub use image::Image;
 pub use loader::{Batch, Batches, Loader, LoaderConfig};
 pub use preprocess::{Preprocess, Resize};
 pub use resize::resize;
-pub use source::{Sample, Source, class_counts, split};
+pub use source::{Sample, Source, Stored, class_counts, split};
 pub use stats::{PixelStats, pixel_stats};
 pub use transform::Augment;

@@ -450,7 +450,7 @@ impl Shared {
             Ok((config.augment.apply(image, seed, epoch, index as u64), sample.label))
         }));
         let (image, label) = prepared.unwrap_or_else(|_| {
-            let key = catch_unwind(AssertUnwindSafe(|| self.source.key(index)));
+            let key = catch_unwind(AssertUnwindSafe(|| self.source.place(index).to_string()));
             let key = key.unwrap_or_else(|_| format!("sample {index}"));
             Err(Error::new(ErrorKind::Worker(format!(
                 "{key}: the decoder panicked; remove or repair the file"

@@ -10,12 +10,13 @@ mod subset;
 
 pub use cifar::{Cifar, CifarKind};
 pub use digits::Digits;
+pub(crate) use folder::read_file;
 pub use folder::{Folder, image_files};
 pub use idx::Idx;
 pub use memory::Memory;
 pub use subset::{Subset, split};
 
-use crate::{Image, Result};
+use crate::{Error, Image, Limits, Place, Result, decode};
 
 /// One labelled picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,9 +27,44 @@ pub struct Sample {
     pub label: u32,
 }
 
+/// What storage holds of one picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored<'a> {
+    /// A whole picture file; its format is told by its bytes.
+    File(&'a [u8]),
+    /// Decoded pixels.
+    Pixels {
+        /// In pixels.
+        width: u32,
+        /// In pixels.
+        height: u32,
+        /// 1 (gray) or 3 (red, green, blue).
+        channels: u8,
+        /// `[height, width, channels]`, values 0 to 255.
+        bytes: &'a [u8],
+    },
+}
+
+impl Stored<'_> {
+    /// The whole picture, upright.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`].
+    pub fn decode(&self, limits: &Limits) -> Result<Image, crate::ErrorKind> {
+        match *self {
+            Self::File(bytes) => decode(bytes, limits),
+            Self::Pixels { width, height, channels, bytes } => {
+                Ok(Image::new(width, height, channels, bytes.to_vec()))
+            }
+        }
+    }
+}
+
 /// A numbered, labelled set of images: the one trait of this crate that a new kind of storage implements.
 ///
-/// Sources are read from many threads at once, in any order; the same index always gives the same sample.
+/// Sources are read from many threads at once, in any order; the same index always gives the same sample. Fetching is
+/// apart from decoding, so that a loader can fetch ahead, and decode only what it needs of a picture.
 pub trait Source: Send + Sync {
     /// The number of samples.
     fn len(&self) -> usize;
@@ -38,16 +74,17 @@ pub trait Source: Send + Sync {
         self.len() == 0
     }
 
-    /// Reads and decodes sample `index`.
+    /// What storage holds of the picture of sample `index`. `buffer` is room that the answer may lie in; what it held
+    /// before is lost.
     ///
     /// # Errors
     ///
-    /// When it cannot be read or decoded; the error names the file and the record.
+    /// When it cannot be fetched; the error names the place.
     ///
     /// # Panics
     ///
     /// If `index >= len()`.
-    fn read(&self, index: usize) -> Result<Sample>;
+    fn fetch<'a>(&'a self, index: usize, buffer: &'a mut Vec<u8>) -> Result<Stored<'a>>;
 
     /// The class of sample `index`, without decoding it.
     ///
@@ -56,11 +93,37 @@ pub trait Source: Send + Sync {
     /// If `index >= len()`.
     fn label(&self, index: usize) -> u32;
 
-    /// A name for sample `index` that a person can find it by: a path, or a file and record number.
-    fn key(&self, index: usize) -> String;
+    /// Where sample `index` lies, for people and for messages.
+    ///
+    /// # Panics
+    ///
+    /// If `index >= len()`.
+    fn place(&self, index: usize) -> Place;
 
     /// The names of the classes, in label order.
     fn class_names(&self) -> &[String];
+
+    /// How many samples a loader should fetch at the same time, ahead of decoding. 0: fetching takes no longer than
+    /// reading memory or a local disk, and whoever decodes fetches. Storage with latency says more.
+    fn fetches_at_once(&self) -> usize {
+        0
+    }
+
+    /// Fetches and decodes sample `index`, whole and upright.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be fetched or decoded; the error names the place.
+    ///
+    /// # Panics
+    ///
+    /// If `index >= len()`.
+    fn read(&self, index: usize) -> Result<Sample> {
+        let mut buffer = Vec::new();
+        let image = self.fetch(index, &mut buffer)?.decode(&Limits::default());
+        let image = image.map_err(|kind| Error::in_place(self.place(index), kind))?;
+        Ok(Sample { image, label: self.label(index) })
+    }
 }
 
 /// The number of samples of each class, in label order.

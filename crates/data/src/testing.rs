@@ -21,11 +21,12 @@ pub(crate) fn shared_data(name: &str) -> Option<PathBuf> {
 pub(crate) fn conforms(source: &dyn Source) {
     assert!(!source.is_empty());
     assert!(!source.class_names().is_empty());
-    let mut keys = HashSet::new();
+    let mut places = HashSet::new();
     for index in 0..source.len() {
         let label = source.label(index);
         assert!((label as usize) < source.class_names().len(), "label {label} of sample {index}");
-        assert!(keys.insert(source.key(index)), "the key {:?} comes twice", source.key(index));
+        let place = source.place(index).to_string();
+        assert!(places.insert(place.clone()), "the place {place:?} comes twice");
     }
     let step = source.len().div_ceil(100);
     let mut backwards: Vec<_> = (0..source.len()).step_by(step).collect();

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use pyrograph_data::source::{Sample, Source};
+use pyrograph_data::Place;
+use pyrograph_data::source::{Source, Stored};
 
 use crate::{Error, Result};
 
@@ -39,17 +40,20 @@ impl Source for Aligned {
         self.source.len()
     }
 
-    fn read(&self, index: usize) -> pyrograph_data::Result<Sample> {
-        let sample = self.source.read(index)?;
-        Ok(Sample { label: self.labels[sample.label as usize], ..sample })
+    fn fetch<'a>(&'a self, index: usize, buffer: &'a mut Vec<u8>) -> pyrograph_data::Result<Stored<'a>> {
+        self.source.fetch(index, buffer)
+    }
+
+    fn fetches_at_once(&self) -> usize {
+        self.source.fetches_at_once()
     }
 
     fn label(&self, index: usize) -> u32 {
         self.labels[self.source.label(index) as usize]
     }
 
-    fn key(&self, index: usize) -> String {
-        self.source.key(index)
+    fn place(&self, index: usize) -> Place {
+        self.source.place(index)
     }
 
     fn class_names(&self) -> &[String] {
@@ -61,7 +65,7 @@ impl Source for Aligned {
 mod tests {
     use super::*;
     use pyrograph_data::Image;
-    use pyrograph_data::source::Memory;
+    use pyrograph_data::source::{Memory, Sample};
 
     fn source(names: [&str; 2]) -> Arc<dyn Source> {
         let sample = |label| Sample { image: Image::new(1, 1, 1, vec![0]), label };

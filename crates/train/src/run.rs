@@ -292,7 +292,7 @@ fn report(plan: &Plan, options: &RunOptions, outcome: &Outcome) -> Result<Report
     let mistakes = outcome.evaluation.mistakes.iter().map(|mistake| {
         Ok(MistakePicture {
             png: png(&source.read(mistake.index)?.image),
-            key: source.key(mistake.index),
+            key: source.place(mistake.index).to_string(),
             truth: names[mistake.target].clone(),
             predicted: names[mistake.predicted].clone(),
             confidence: mistake.confidence,

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::{Image, Sample};
+use crate::{Place, Stored};
 
 /// `len` pictures of 2x2 pixels that hold their index; it can be slow, fail or panic at one place.
 #[derive(Default)]
@@ -18,20 +18,21 @@ impl Source for Numbers {
     fn len(&self) -> usize {
         self.len
     }
-    fn read(&self, index: usize) -> Result<Sample> {
+    fn fetch<'a>(&'a self, index: usize, buffer: &'a mut Vec<u8>) -> Result<Stored<'a>> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         std::thread::sleep(self.delay);
         assert_ne!(self.panics_at, Some(index), "as asked");
         if self.fails_at == Some(index) {
-            return Err(Error::at(self.key(index), ErrorKind::UnknownFormat));
+            return Err(Error::in_place(self.place(index), ErrorKind::UnknownFormat));
         }
-        Ok(Sample { image: Image::new(2, 2, 1, vec![index as u8; 4]), label: self.label(index) })
+        *buffer = vec![index as u8; 4];
+        Ok(Stored::Pixels { width: 2, height: 2, channels: 1, bytes: buffer })
     }
     fn label(&self, index: usize) -> u32 {
         (index % 2) as u32
     }
-    fn key(&self, index: usize) -> String {
-        format!("picture-{index}")
+    fn place(&self, index: usize) -> Place {
+        Place::path(format!("picture-{index}"))
     }
     fn class_names(&self) -> &[String] {
         &[]

@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{Sample, Source};
-use crate::{Error, ErrorKind, Image, Result};
+use super::{Source, Stored};
+use crate::{Error, ErrorKind, Place, Result};
 
 const SIDE: usize = 32;
 const PLANE: usize = SIDE * SIDE;
@@ -144,23 +144,23 @@ impl Source for Cifar {
         self.records.len() / self.kind.record_bytes()
     }
 
-    fn read(&self, index: usize) -> Result<Sample> {
+    fn fetch<'a>(&'a self, index: usize, buffer: &'a mut Vec<u8>) -> Result<Stored<'a>> {
         let planes = &self.record(index)[self.kind.label_bytes()..];
-        let mut pixels = Vec::with_capacity(3 * PLANE);
+        buffer.clear();
         for i in 0..PLANE {
-            pixels.extend([planes[i], planes[i + PLANE], planes[i + 2 * PLANE]]);
+            buffer.extend([planes[i], planes[i + PLANE], planes[i + 2 * PLANE]]);
         }
-        Ok(Sample { image: Image::new(SIDE as u32, SIDE as u32, 3, pixels), label: self.label(index) })
+        Ok(Stored::Pixels { width: SIDE as u32, height: SIDE as u32, channels: 3, bytes: buffer })
     }
 
     fn label(&self, index: usize) -> u32 {
         u32::from(self.record(index)[self.kind.label_bytes() - 1])
     }
 
-    fn key(&self, index: usize) -> String {
+    fn place(&self, index: usize) -> Place {
         let file = self.files.partition_point(|(_, end)| *end <= index);
         let start = if file == 0 { 0 } else { self.files[file - 1].1 };
-        format!("{}#{}", self.files[file].0.display(), index - start)
+        Place::record(&self.files[file].0, (index - start) as u64)
     }
 
     fn class_names(&self) -> &[String] {

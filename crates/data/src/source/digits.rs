@@ -8,8 +8,8 @@
 use std::sync::LazyLock;
 
 use super::splitmix::SplitMix;
-use super::{Sample, Source};
-use crate::{Image, Result};
+use super::{Source, Stored};
+use crate::{Place, Result};
 
 const SIDE: usize = 28;
 
@@ -97,19 +97,19 @@ impl Source for Digits {
         self.count
     }
 
-    fn read(&self, index: usize) -> Result<Sample> {
+    fn fetch<'a>(&'a self, index: usize, buffer: &'a mut Vec<u8>) -> Result<Stored<'a>> {
         let mut random = self.random(index);
-        let label = random.below(10) as u32;
-        let pixels = draw(label as usize, &mut random);
-        Ok(Sample { image: Image::new(SIDE as u32, SIDE as u32, 1, pixels), label })
+        let digit = random.below(10) as usize;
+        *buffer = draw(digit, &mut random);
+        Ok(Stored::Pixels { width: SIDE as u32, height: SIDE as u32, channels: 1, bytes: buffer })
     }
 
     fn label(&self, index: usize) -> u32 {
         self.random(index).below(10) as u32
     }
 
-    fn key(&self, index: usize) -> String {
-        format!("digits#{index} of seed {}", self.seed)
+    fn place(&self, index: usize) -> Place {
+        Place::record(format!("digits of seed {}", self.seed), index as u64)
     }
 
     fn class_names(&self) -> &[String] {

@@ -6,9 +6,10 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{Sample, Source};
+use super::{Source, Stored};
+use crate::Limits;
 use crate::decode::is_image;
-use crate::{Error, ErrorKind, Image, Result};
+use crate::{Error, ErrorKind, Place, Result};
 
 /// The extensions whose files are taken for images; what they really are is told by their bytes.
 const EXTENSIONS: [&str; 15] = [
@@ -238,6 +239,26 @@ fn list(folder: &Path) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
+/// The bytes of a picture file, at most as many as [`Limits`] allow.
+pub(crate) fn read_file(path: &Path, buffer: &mut Vec<u8>) -> Result<()> {
+    let refused = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::NotFound => Error::at(path, ErrorKind::Missing),
+        _ => Error::at(path, e),
+    };
+    let limit = Limits::default().max_file_bytes;
+    buffer.clear();
+    let file = fs::File::open(path).map_err(refused)?;
+    let size = file.metadata().map_err(refused)?.len();
+    // One byte more than is expected, to see the end without growing.
+    buffer.reserve_exact(size.min(limit) as usize + 1);
+    file.take(limit + 1).read_to_end(buffer).map_err(refused)?;
+    if buffer.len() as u64 > limit {
+        let message = format!("the file has more than {} MiB", limit >> 20);
+        return Err(Error::at(path, ErrorKind::TooLarge(message)));
+    }
+    Ok(())
+}
+
 fn has_image_extension(name: &OsStr) -> bool {
     let extension = Path::new(name).extension().and_then(OsStr::to_str);
     extension.is_some_and(|e| EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(e)))
@@ -277,16 +298,17 @@ impl Source for Folder {
         self.ends.len()
     }
 
-    fn read(&self, index: usize) -> Result<Sample> {
-        Ok(Sample { image: Image::open(self.path(index))?, label: self.label(index) })
+    fn fetch<'a>(&'a self, index: usize, buffer: &'a mut Vec<u8>) -> Result<Stored<'a>> {
+        read_file(&self.path(index), buffer)?;
+        Ok(Stored::File(buffer))
     }
 
     fn label(&self, index: usize) -> u32 {
         self.folders[self.folder_of[index] as usize].1
     }
 
-    fn key(&self, index: usize) -> String {
-        self.path(index).display().to_string()
+    fn place(&self, index: usize) -> Place {
+        Place::path(self.path(index))
     }
 
     fn class_names(&self) -> &[String] {

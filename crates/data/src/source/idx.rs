@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
-use super::{Sample, Source};
-use crate::{Error, ErrorKind, Image, Result};
+use super::{Source, Stored};
+use crate::{Error, ErrorKind, Place, Result};
 
 /// More than any set that is kept whole in memory should have.
 const MAX_BYTES: u64 = 2 << 30;
@@ -186,19 +186,19 @@ impl Source for Idx {
         self.labels.len()
     }
 
-    fn read(&self, index: usize) -> Result<Sample> {
-        let label = self.label(index);
-        let size = self.width as usize * self.height as usize * usize::from(self.channels);
-        let pixels = self.pixels[index * size..(index + 1) * size].to_vec();
-        Ok(Sample { image: Image::new(self.width, self.height, self.channels, pixels), label })
+    fn fetch<'a>(&'a self, index: usize, _: &'a mut Vec<u8>) -> Result<Stored<'a>> {
+        let Self { width, height, channels, .. } = *self;
+        let size = width as usize * height as usize * usize::from(channels);
+        let bytes = &self.pixels[index * size..(index + 1) * size];
+        Ok(Stored::Pixels { width, height, channels, bytes })
     }
 
     fn label(&self, index: usize) -> u32 {
         u32::from(self.labels[index])
     }
 
-    fn key(&self, index: usize) -> String {
-        format!("{}#{index}", self.path.display())
+    fn place(&self, index: usize) -> Place {
+        Place::record(&self.path, index as u64)
     }
 
     fn class_names(&self) -> &[String] {

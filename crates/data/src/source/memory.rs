@@ -1,7 +1,7 @@
 //! Samples that are already in memory.
 
-use super::{Sample, Source};
-use crate::{Error, ErrorKind, Result};
+use super::{Sample, Source, Stored};
+use crate::{Error, ErrorKind, Place, Result};
 
 /// Samples held in memory: the simplest source, for small sets and tests.
 #[derive(Debug, Clone)]
@@ -33,16 +33,16 @@ impl Source for Memory {
         self.samples.len()
     }
 
-    fn read(&self, index: usize) -> Result<Sample> {
-        Ok(self.samples[index].clone())
+    fn fetch<'a>(&'a self, index: usize, _: &'a mut Vec<u8>) -> Result<Stored<'a>> {
+        Ok(self.samples[index].image.stored())
     }
 
     fn label(&self, index: usize) -> u32 {
         self.samples[index].label
     }
 
-    fn key(&self, index: usize) -> String {
-        format!("sample {index}")
+    fn place(&self, index: usize) -> Place {
+        Place::record("memory", index as u64)
     }
 
     fn class_names(&self) -> &[String] {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::splitmix::SplitMix;
-use super::{Sample, Source};
-use crate::{Error, ErrorKind, Result};
+use super::{Source, Stored};
+use crate::{Error, ErrorKind, Place, Result};
 
 /// Some samples of another source, in a given order.
 #[derive(Clone)]
@@ -36,16 +36,20 @@ impl Source for Subset {
         self.indices.len()
     }
 
-    fn read(&self, index: usize) -> Result<Sample> {
-        self.source.read(self.indices[index])
+    fn fetch<'a>(&'a self, index: usize, buffer: &'a mut Vec<u8>) -> Result<Stored<'a>> {
+        self.source.fetch(self.indices[index], buffer)
+    }
+
+    fn fetches_at_once(&self) -> usize {
+        self.source.fetches_at_once()
     }
 
     fn label(&self, index: usize) -> u32 {
         self.source.label(self.indices[index])
     }
 
-    fn key(&self, index: usize) -> String {
-        self.source.key(self.indices[index])
+    fn place(&self, index: usize) -> Place {
+        self.source.place(self.indices[index])
     }
 
     fn class_names(&self) -> &[String] {
@@ -93,7 +97,7 @@ mod tests {
         let subset = Subset::new(whole.clone(), vec![7, 3, 19]).unwrap();
         conforms(&subset);
         assert_eq!(subset.read(1).unwrap(), whole.read(3).unwrap());
-        assert_eq!(subset.key(2), whole.key(19));
+        assert_eq!(subset.place(2), whole.place(19));
         assert!(Subset::new(whole, vec![20]).is_err());
     }
 
