@@ -9,6 +9,7 @@ use std::sync::Arc;
 use pyrograph::burn::module::Module;
 use pyrograph::burn::optim::{GradientsParams, SgdConfig, momentum::MomentumConfig};
 use pyrograph::burn::tensor::Device;
+use pyrograph::data::order::Order;
 use pyrograph::data::{LoaderConfig, Preprocess, Source, tensor::TensorLoader};
 use pyrograph::infer::Tally;
 use pyrograph::model::{InputShape, cross_entropy};
@@ -17,12 +18,12 @@ use pyrograph::{DataSet, Loader, ModelConfig};
 fn main() -> Result<(), Box<dyn Error>> {
     let device = Device::default().autodiff();
     let data = DataSet::digits(0);
-    let loader = |source: Arc<dyn Source>, shuffle, device| {
+    let loader = |source: Arc<dyn Source>, order, device| {
         let preprocess = Preprocess::new(1, 28, 28);
-        Loader::new(source, LoaderConfig { shuffle, preprocess, ..LoaderConfig::default() })
+        Loader::new(source, LoaderConfig { order, preprocess, ..LoaderConfig::default() })
             .map(|loader| TensorLoader::new(loader, device))
     };
-    let train = loader(data.train, Some(0), device.clone())?;
+    let train = loader(data.train, Order::Shuffled, device.clone())?;
 
     // 1. A network with starting weights.
     let input = InputShape { channels: 1, height: 28, width: 28 };
@@ -43,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let model = model.valid();
     let mut tally = Tally::new(10);
-    for batch in loader(data.test.ok_or("no test images")?, None, device.inner())?.epoch(0) {
+    for batch in loader(data.test.ok_or("no test images")?, Order::Sequential, device.inner())?.epoch(0) {
         let batch = batch?;
         let logits = model.forward(batch.images).into_data().try_to_vec::<f32>()?;
         let targets = batch.targets.into_data().convert::<i64>().try_to_vec::<i64>()?;

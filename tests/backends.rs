@@ -9,6 +9,7 @@
 use pyrograph::burn::data::dataloader::DataLoader;
 use pyrograph::burn::optim::{GradientsParams, SgdConfig};
 use pyrograph::burn::tensor::Device;
+use pyrograph::data::order::Order;
 use pyrograph::data::tensor::TensorLoader;
 use pyrograph::data::{DataSet, Loader, LoaderConfig, Preprocess};
 use pyrograph::model::{InputShape, ModelConfig, cross_entropy, parse_device};
@@ -23,7 +24,8 @@ fn losses(device: &Device) -> Vec<f64> {
     let mut optimizer = SgdConfig::new().init();
     let config = LoaderConfig {
         batch_size: 8,
-        shuffle: Some(1),
+        order: Order::Shuffled,
+        seed: 1,
         preprocess: Preprocess::new(1, 28, 28),
         ..LoaderConfig::default()
     };

@@ -247,6 +247,19 @@ fn a_run_folder_that_cannot_be_made_is_named() {
     refused(place.path(), &["train", "photos", "--batch", "2", "--out", "file/run"], &["file/run"]);
 }
 
+/// The kernel's own folders refuse new folders even to root, which no permission bits do.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_place_without_write_permission_is_named() {
+    let place = place();
+    photos(place.path(), 3);
+    refused(
+        place.path(),
+        &["train", "photos", "--batch", "2", "--out", "/sys/pyrograph-run"],
+        &["/sys/pyrograph-run", "cannot be made"],
+    );
+}
+
 #[test]
 fn wrong_arguments_exit_with_2() {
     let place = place();

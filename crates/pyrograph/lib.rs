@@ -20,6 +20,8 @@
 //! The backend is a feature of this crate (`flex`, `ndarray`, `wgpu`, `vulkan`, `metal`, `webgpu`, `cuda`, `rocm`) and a
 //! [`burn::tensor::Device`] at run time: networks are plain `Tensor<D>` code and know nothing of it.
 
+mod memory;
+
 pub use burn;
 pub use pyrograph_data as data;
 pub use pyrograph_infer as infer;
@@ -27,6 +29,8 @@ pub use pyrograph_model as model;
 pub use pyrograph_train as train;
 
 pub use data::{DataSet, Image, Loader, Preprocess, decode};
+pub use memory::keep_freed_memory;
+
 pub use infer::{ModelFile, Prediction, Predictor, evaluate};
 pub use model::{Model, ModelConfig, parse_device};
 pub use train::{Outcome, Recipe, RunOptions, run as train};

@@ -5,6 +5,7 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    pyrograph::keep_freed_memory();
     match cli::run() {
         Ok(code) => code,
         // A reader that has seen enough, as `head`, is no failure.

@@ -34,7 +34,7 @@ pub use decode::{Limits, decode};
 pub use discover::DataSet;
 pub use error::{Error, ErrorKind, Place, Result};
 pub use image::Image;
-pub use loader::{Batch, Batches, Loader, LoaderConfig};
+pub use loader::{BadSample, Batch, Batches, Loader, LoaderConfig, LoaderStats, OnError, Position, Tail};
 pub use preprocess::{Preprocess, Resize};
 pub use resize::resize;
 pub use source::{Sample, Source, Stored, class_counts, split};

@@ -3,6 +3,10 @@
 //! Nothing here has a history. A run that stops and goes on, a loader with one thread or sixteen, and a
 //! person asking "what was batch 812 of epoch 3?" all get the same answer.
 
+mod sequence;
+
+pub use sequence::{Draw, Order, Sequence};
+
 /// Rounds of the Feistel network. Four suffice against an adversary with a good round function (Luby and
 /// Rackoff, "How to construct pseudorandom permutations", 1988); very small blocks profit from more.
 const ROUNDS: u64 = 8;
@@ -96,6 +100,11 @@ impl SampleRng {
     /// A number in `[0, 1)`.
     pub fn unit(&mut self) -> f32 {
         (self.next_u64() >> 40) as f32 / (1u64 << 24) as f32
+    }
+
+    /// A number in `[0, 1)` with 53 random bits.
+    pub fn unit_f64(&mut self) -> f64 {
+        (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// True with probability `p`.

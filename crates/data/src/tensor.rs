@@ -21,6 +21,8 @@ pub struct ImageBatch {
     pub targets: Tensor<1, Int>,
     /// `[batch]`, indices of samples in their source.
     pub indices: Vec<usize>,
+    /// `[batch]`: false for a sample that only fills the batch and must not be measured.
+    pub counts: Vec<bool>,
 }
 
 /// Makes batches of samples, with Burn's loaders or without.
@@ -31,23 +33,30 @@ pub struct ImageBatcher {
 }
 
 impl ImageBatcher {
-    /// Puts prepared pictures on `device`, normalized.
+    /// Puts a batch on `device`, normalized.
     #[must_use]
     pub fn tensors(&self, batch: &Batch, device: &Device) -> ImageBatch {
+        let (indices, counts) = (batch.indices.clone(), batch.counts.clone());
+        ImageBatch { indices, counts, ..self.put(batch.pixels(), &batch.labels, device) }
+    }
+
+    /// `pixels` `[batch, height, width, channels]`, and `labels` `[batch]`, counted from 0 and all of them to be measured.
+    fn put(&self, pixels: &[u8], labels: &[u32], device: &Device) -> ImageBatch {
         let preprocess = &self.preprocess;
-        let mut values = vec![0f32; batch.pixels.len()];
+        let mut values = vec![0f32; pixels.len()];
         let size = preprocess.bytes();
-        for (pixels, out) in batch.pixels.chunks_exact(size).zip(values.chunks_exact_mut(size)) {
+        for (pixels, out) in pixels.chunks_exact(size).zip(values.chunks_exact_mut(size)) {
             preprocess.normalize_into(pixels, out);
         }
-        let count = batch.labels.len();
+        let count = labels.len();
         let shape =
             [count, preprocess.channels.into(), preprocess.height as usize, preprocess.width as usize];
-        let targets: Vec<i64> = batch.labels.iter().map(|&label| i64::from(label)).collect();
+        let targets: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
         ImageBatch {
             images: Tensor::from_data(TensorData::new(values, shape), device),
             targets: Tensor::from_data(TensorData::new(targets, [count]), device),
-            indices: batch.indices.clone(),
+            indices: (0..count).collect(),
+            counts: vec![true; count],
         }
     }
 }
@@ -55,13 +64,12 @@ impl ImageBatcher {
 impl Batcher<Sample, ImageBatch> for ImageBatcher {
     /// `indices` count from 0: samples do not know their place.
     fn batch(&self, samples: Vec<Sample>, device: &Device) -> ImageBatch {
-        let indices = (0..samples.len()).collect();
-        let labels = samples.iter().map(|sample| sample.label).collect();
-        let pixels = samples
+        let labels: Vec<u32> = samples.iter().map(|sample| sample.label).collect();
+        let pixels: Vec<u8> = samples
             .into_iter()
             .flat_map(|sample| self.preprocess.apply(sample.image).into_pixels())
             .collect();
-        self.tensors(&Batch { pixels, labels, indices }, device)
+        self.put(&pixels, &labels, device)
     }
 }
 
@@ -173,24 +181,30 @@ impl DataLoader<ImageBatch> for TensorLoader {
         })
     }
 
+    /// The positions from `start` to `end` of every pass: over the epochs of a shuffled order each part sees every sample.
+    ///
     /// # Panics
     ///
     /// If the range is not within the source, is empty, or its threads cannot be started: Burn leaves no way to say so.
     #[allow(clippy::expect_used)]
     fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<ImageBatch>> {
-        let part = Subset::new(self.loader.source().clone(), (start..end).collect());
-        let part: Arc<dyn Source> = Arc::new(part.expect("a slice within the source"));
         let old = self.loader.config();
-        let config = LoaderConfig { batch_size: old.batch_size.min(end - start), ..old.clone() };
-        let loader = Loader::new(part, config).expect("the loader of a part starts as that of the whole");
-        Arc::new(Self::new(loader, self.device.clone()))
+        let first = old.part.as_ref().map_or(0, |part| part.start);
+        let batch_size = old.batch_size.min(end - start);
+        let config = LoaderConfig { part: Some(first + start..first + end), batch_size, ..old.clone() };
+        let loader = Loader::new(self.loader.source().clone(), config);
+        let loader = loader.expect("the loader of a part starts as that of the whole");
+        let part = Self::new(loader, self.device.clone());
+        part.epoch.store(self.epoch.load(Ordering::Relaxed), Ordering::Relaxed);
+        Arc::new(part)
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "flex"))]
 mod tests {
     use super::*;
     use crate::Image;
+    use crate::order::Order;
 
     fn source(len: usize) -> Arc<dyn Source> {
         let sample =
@@ -201,7 +215,9 @@ mod tests {
 
     fn loader(len: usize, shuffle: Option<u64>) -> TensorLoader {
         let preprocess = Preprocess::new(3, 2, 1);
-        let config = LoaderConfig { batch_size: 4, shuffle, preprocess, ..LoaderConfig::default() };
+        let order = if shuffle.is_some() { Order::Shuffled } else { Order::Sequential };
+        let seed = shuffle.unwrap_or_default();
+        let config = LoaderConfig { batch_size: 4, order, seed, preprocess, ..LoaderConfig::default() };
         TensorLoader::new(Loader::new(source(len), config).unwrap(), Device::flex())
     }
 
@@ -247,6 +263,21 @@ mod tests {
         assert_eq!(part.num_items(), 3);
         let batch = part.iter().next().unwrap().unwrap();
         assert_eq!(batch.targets.into_data().convert::<i64>().try_to_vec::<i64>().unwrap(), [1, 0, 1]);
+    }
+
+    #[test]
+    fn slices_of_a_shuffled_pass_share_it_and_change_with_the_epoch() {
+        let whole = loader(10, Some(3));
+        let parts = [whole.slice(0, 4), whole.slice(4, 10)];
+        let mut seen = Vec::new();
+        for epoch in 0..4 {
+            let all: Vec<usize> = whole.epoch(epoch).flat_map(|batch| batch.unwrap().indices).collect();
+            let cut: Vec<usize> = parts.iter().flat_map(|part| indices(part.as_ref())).collect();
+            assert_eq!(cut, all);
+            seen.push(cut[..4].to_vec());
+        }
+        seen.dedup();
+        assert!(seen.len() > 1, "the first device sees the same samples in every epoch");
     }
 
     #[test]

@@ -53,7 +53,11 @@ pub fn evaluate(
         let targets = targets.try_to_vec::<i64>().map_err(|e| device(format!("{e:?}")))?;
         let logits = file.model.forward(batch.images).into_data();
         let logits = logits.try_to_vec::<f32>().map_err(|e| device(format!("{e:?}")))?;
-        for ((row, &target), &index) in logits.chunks_exact(classes).zip(&targets).zip(&batch.indices) {
+        let samples = targets.iter().zip(&batch.indices).zip(&batch.counts);
+        for (row, ((&target, &index), &counts)) in logits.chunks_exact(classes).zip(samples) {
+            if !counts {
+                continue;
+            }
             let target = target as usize;
             let verdict = tally.add(row, target);
             if verdict.predicted != target {

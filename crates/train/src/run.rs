@@ -11,6 +11,7 @@ use burn::optim::momentum::MomentumConfig;
 use burn::tensor::Device;
 use burn::train::logger::InMemoryMetricLogger;
 use burn::train::{Learner, SupervisedTraining, TrainingStrategy};
+use pyrograph_data::order::Order;
 use pyrograph_data::source::Source;
 use pyrograph_data::tensor::TensorLoader;
 use pyrograph_data::{Augment, Loader, LoaderConfig};
@@ -114,8 +115,8 @@ pub fn run_plan(plan: &Plan, options: &RunOptions) -> Result<Outcome> {
     };
     plan.said.iter().for_each(|line| say(line));
 
-    let train = loader(plan, &plan.train, Some(recipe.seed), recipe.augment, options)?;
-    let valid = loader(plan, &plan.valid, None, Augment::default(), options)?;
+    let train = loader(plan, &plan.train, Order::Shuffled, recipe.augment, options)?;
+    let valid = loader(plan, &plan.valid, Order::Sequential, Augment::default(), options)?;
     let folder = RunFolder::create(options.out.as_deref(), &recipe.model)?;
     folder.write(&folder.path().join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
     say(&format!("Run folder {}", folder.path().display()));
@@ -135,7 +136,7 @@ pub fn run_plan(plan: &Plan, options: &RunOptions) -> Result<Outcome> {
         None => (plan.watched, &plan.valid),
     };
     let bar = image_bar(measured_on.into(), measured.len());
-    let measured_loader = loader(plan, measured, None, Augment::default(), options)?;
+    let measured_loader = loader(plan, measured, Order::Sequential, Augment::default(), options)?;
     let loader = TensorLoader::new(measured_loader, options.device.clone());
     let evaluation = evaluate(&best, &loader, MISTAKES, |done| {
         if options.verbose {
@@ -168,13 +169,14 @@ pub fn run_plan(plan: &Plan, options: &RunOptions) -> Result<Outcome> {
 fn loader(
     plan: &Plan,
     source: &Arc<dyn Source>,
-    shuffle: Option<u64>,
+    order: Order,
     augment: Augment,
     options: &RunOptions,
 ) -> Result<Loader> {
     let config = LoaderConfig {
         batch_size: plan.recipe.batch,
-        shuffle,
+        order,
+        seed: plan.recipe.seed,
         preprocess: plan.preprocess.clone(),
         augment,
         threads: options.threads,

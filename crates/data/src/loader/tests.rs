@@ -2,6 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::order::permute;
 use crate::{Place, Stored};
 
 /// `len` pictures of 2x2 pixels that hold their index; it can be slow, fail or panic at one place.
@@ -11,6 +12,11 @@ struct Numbers {
     delay: Duration,
     fails_at: Option<usize>,
     panics_at: Option<usize>,
+    /// Of every hundred samples this many are bad.
+    bad_below: usize,
+    /// This one hangs for a second.
+    hangs_at: Option<usize>,
+    fetches: usize,
     reads: AtomicUsize,
 }
 
@@ -22,7 +28,10 @@ impl Source for Numbers {
         self.reads.fetch_add(1, Ordering::SeqCst);
         std::thread::sleep(self.delay);
         assert_ne!(self.panics_at, Some(index), "as asked");
-        if self.fails_at == Some(index) {
+        if self.hangs_at == Some(index) {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        if self.fails_at == Some(index) || index % 100 < self.bad_below {
             return Err(Error::in_place(self.place(index), ErrorKind::UnknownFormat));
         }
         *buffer = vec![index as u8; 4];
@@ -36,6 +45,9 @@ impl Source for Numbers {
     }
     fn class_names(&self) -> &[String] {
         &[]
+    }
+    fn fetches_at_once(&self) -> usize {
+        self.fetches
     }
 }
 
@@ -52,13 +64,30 @@ fn loader_of(source: Arc<Numbers>, batch_size: usize, threads: usize) -> Loader 
     let augment = Augment { flip: true, crop_padding: 1 };
     let config = LoaderConfig {
         batch_size,
-        shuffle: Some(7),
+        order: Order::Shuffled,
+        seed: 7,
         preprocess,
         augment,
         threads,
         ..LoaderConfig::default()
     };
     Loader::new(source, config).unwrap()
+}
+
+/// A loader with the settings of [`loader`], changed.
+fn with(source: Numbers, change: impl FnOnce(&mut LoaderConfig)) -> Loader {
+    let preprocess = Preprocess::new(1, 2, 2);
+    let augment = Augment { flip: true, crop_padding: 1 };
+    let mut config = LoaderConfig {
+        batch_size: 8,
+        order: Order::Shuffled,
+        seed: 7,
+        preprocess,
+        augment,
+        ..LoaderConfig::default()
+    };
+    change(&mut config);
+    Loader::new(Arc::new(source), config).unwrap()
 }
 
 fn pass(loader: &Loader, epoch: u64) -> Vec<Batch> {
@@ -93,7 +122,7 @@ fn a_small_last_batch_can_be_left_out() {
     for threads in [0, 2] {
         let preprocess = Preprocess::new(1, 2, 2);
         let config =
-            LoaderConfig { batch_size: 10, preprocess, threads, drop_last: true, ..LoaderConfig::default() };
+            LoaderConfig { batch_size: 10, preprocess, threads, tail: Tail::Drop, ..LoaderConfig::default() };
         let loader = Loader::new(Arc::new(numbers(29)), config).unwrap();
         assert_eq!(loader.samples_per_epoch(), 20);
         let mut batches = loader.epoch(0);
@@ -208,13 +237,182 @@ fn recycled_buffers_change_nothing() {
 
 #[test]
 fn settings_that_cannot_work_are_refused() {
-    let new = |len, batch_size, shuffle| {
-        let config = LoaderConfig { batch_size, shuffle, ..LoaderConfig::default() };
+    let new = |len, batch_size, order| {
+        let config = LoaderConfig { batch_size, order, ..LoaderConfig::default() };
         Loader::new(Arc::new(numbers(len)), config).map_err(|e| e.to_string())
     };
-    assert!(new(10, 0, None).unwrap_err().contains("at least 1"));
-    let error = new(10, 11, Some(0)).unwrap_err();
+    assert!(new(10, 0, Order::Sequential).unwrap_err().contains("at least 1"));
+    let error = new(10, 11, Order::Shuffled).unwrap_err();
     assert!(error.contains("11") && error.contains("10"), "{error}");
-    assert!(new(10, 11, None).is_ok());
-    assert!(new(0, 1, None).is_err());
+    assert!(new(10, 11, Order::Sequential).is_ok());
+    assert!(new(0, 1, Order::Sequential).is_err());
+    let ranks = |batch_size, rank, world| {
+        let config = LoaderConfig { batch_size, rank, world, ..LoaderConfig::default() };
+        Loader::new(Arc::new(numbers(10)), config).map_err(|e| e.to_string())
+    };
+    assert!(ranks(6, 0, 4).unwrap_err().contains("evenly for 4 ranks"));
+    assert!(ranks(6, 2, 2).unwrap_err().contains("rank 2 of 2"));
+}
+
+#[test]
+fn fetching_ahead_changes_nothing_but_the_time() {
+    let expected = pass(&loader(numbers(103), 10, 0), 3);
+    let slow = || Numbers { delay: Duration::from_millis(4), fetches: 16, ..numbers(103) };
+    let started = Instant::now();
+    assert_eq!(pass(&loader(slow(), 10, 1), 3), expected);
+    // One after the other they would take 412 ms.
+    assert!(started.elapsed() < Duration::from_millis(250), "{:?}", started.elapsed());
+    let fails = loader(Numbers { fails_at: Some(5), ..slow() }, 10, 2);
+    let error = fails.epoch(1).find_map(Result::err).unwrap();
+    assert!(error.to_string().contains("picture-5"), "{error}");
+    let panics = loader(Numbers { panics_at: Some(5), ..slow() }, 10, 2);
+    assert!(panics.epoch(1).find_map(Result::err).unwrap().to_string().contains("picture-5"));
+    for taken in [0, 1, 3] {
+        let loader = loader(slow(), 10, 2);
+        assert_eq!(loader.epoch(0).take(taken).count(), taken);
+        assert_eq!(pass(&loader, 3), expected);
+    }
+}
+
+#[test]
+fn a_pass_goes_on_from_every_batch_with_any_number_of_threads() {
+    let whole = pass(&loader(numbers(97 * 4), 4, 2), 5);
+    assert_eq!(whole.len(), 97);
+    let loaders = [0, 1, 2, 4, 7].map(|threads| loader(numbers(97 * 4), 4, threads));
+    let first = &loaders[0];
+    let mut batches = first.epoch(5);
+    let mut positions = vec![batches.position()];
+    while batches.next().is_some() {
+        positions.push(batches.position());
+    }
+    for (taken, position) in positions.iter().enumerate() {
+        let text = serde_json::to_string(position).unwrap();
+        assert!(text.len() < 200, "{text}");
+        let position: Position = serde_json::from_str(&text).unwrap();
+        let loader = &loaders[taken % loaders.len()];
+        let rest: Vec<Batch> = loader.resume(&position).unwrap().collect::<Result<_>>().unwrap();
+        assert!(rest == whole[taken..], "resumed after {taken} batches");
+    }
+}
+
+#[test]
+fn a_position_of_something_else_is_refused() {
+    let position = loader(numbers(40), 4, 0).epoch(0).position();
+    for other in [
+        loader(numbers(41), 4, 0),
+        loader(numbers(40), 5, 0),
+        with(numbers(40), |config| {
+            config.batch_size = 4;
+            config.seed = 8;
+        }),
+    ] {
+        assert!(other.resume(&position).unwrap_err().to_string().contains("another image set"));
+    }
+    let loader = loader(numbers(40), 4, 0);
+    assert!(loader.resume(&Position { batch: 11, ..position.clone() }).is_err());
+    assert_eq!(loader.resume(&Position { batch: 10, ..position }).unwrap().count(), 0);
+}
+
+#[test]
+fn every_world_size_sees_the_same_global_batches() {
+    for tail in [Tail::Keep, Tail::Drop, Tail::Pad] {
+        let whole = pass(&with(numbers(83), |config| config.tail = tail), 2);
+        for world in [1, 2, 4, 8] {
+            let ranks: Vec<Vec<Batch>> = (0..world)
+                .map(|rank| {
+                    let loader = with(numbers(83), |config| {
+                        (config.rank, config.world, config.tail) = (rank, world, tail);
+                    });
+                    pass(&loader, 2)
+                })
+                .collect();
+            for (number, global) in whole.iter().enumerate() {
+                let pixels: Vec<u8> = ranks.iter().flat_map(|r| r[number].pixels().to_vec()).collect();
+                let indices: Vec<usize> = ranks.iter().flat_map(|r| r[number].indices.clone()).collect();
+                let counts: Vec<bool> = ranks.iter().flat_map(|r| r[number].counts.clone()).collect();
+                assert_eq!((&pixels[..], &indices), (global.pixels(), &global.indices), "{world}, {tail:?}");
+                assert_eq!(counts, global.counts);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_padded_batch_says_which_samples_count() {
+    let loader = with(numbers(11), |config| (config.tail, config.order) = (Tail::Pad, Order::Sequential));
+    let batches = pass(&loader, 0);
+    assert_eq!(batches.len(), 2);
+    assert_eq!(batches[1].indices, [8, 9, 10, 0, 1, 2, 3, 4]);
+    assert_eq!(batches[1].counts, [true, true, true, false, false, false, false, false]);
+    assert_eq!(loader.samples_per_epoch(), 11);
+}
+
+#[test]
+fn bad_samples_are_replaced_counted_and_listed() {
+    for (bad_below, expected) in [(0, 0), (1, 10), (50, 500)] {
+        let load = |threads, fetches| {
+            let loader = with(Numbers { bad_below, fetches, ..numbers(1000) }, |config| {
+                config.on_error = OnError::Replace { at_most: 1.0 };
+                config.threads = threads;
+            });
+            let batches = pass(&loader, 3);
+            (batches, loader.bad_samples())
+        };
+        let (batches, bad) = load(0, 0);
+        let mut indices: Vec<usize> = bad.iter().map(|bad| bad.index).collect();
+        indices.sort_unstable();
+        indices.dedup();
+        assert_eq!(indices.len(), expected);
+        assert!(bad.iter().all(|bad| bad.reason.contains("not an image") && bad.place.path.is_some()));
+        assert!(batches.iter().all(|batch| batch.labels.len() == 8));
+        assert!(batches.iter().flat_map(|batch| &batch.indices).all(|index| index % 100 >= bad_below));
+        for (threads, fetches) in [(1, 0), (3, 0), (2, 8)] {
+            assert_eq!(load(threads, fetches), (batches.clone(), bad.clone()));
+        }
+    }
+}
+
+#[test]
+fn too_many_bad_samples_end_the_pass() {
+    let loader = with(Numbers { bad_below: 2, ..numbers(1000) }, |config| {
+        config.on_error = OnError::Replace { at_most: 0.01 };
+    });
+    let error = loader.epoch(0).find_map(Result::err).unwrap();
+    assert!(error.to_string().contains("11 samples of a pass of 1000 cannot be read, 10 may be"), "{error}");
+    let all_bad = with(Numbers { bad_below: 100, ..numbers(1000) }, |config| {
+        config.on_error = OnError::Replace { at_most: 1.0 };
+    });
+    assert!(all_bad.epoch(0).next().unwrap().is_err());
+}
+
+#[test]
+fn a_sample_that_hangs_is_reported_within_the_patience() {
+    for fetches in [0, 2] {
+        let loader = with(Numbers { hangs_at: Some(3), fetches, ..numbers(16) }, |config| {
+            config.order = Order::Sequential;
+            config.patience = Duration::from_millis(100);
+        });
+        let started = Instant::now();
+        let error = loader.epoch(0).find_map(Result::err).unwrap();
+        assert!(error.to_string().contains("picture-3"), "{error}");
+        assert!(started.elapsed() < Duration::from_millis(600), "{:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn a_part_of_a_pass_is_what_stands_there() {
+    let whole: Vec<usize> =
+        pass(&with(numbers(50), |_| {}), 1).iter().flat_map(|b| b.indices.clone()).collect();
+    let part = with(numbers(50), |config| config.part = Some(13..31));
+    let found: Vec<usize> = pass(&part, 1).iter().flat_map(|batch| batch.indices.clone()).collect();
+    assert_eq!(found, whole[13..31]);
+}
+
+#[test]
+fn the_time_of_the_stages_is_counted() {
+    let loader = with(Numbers { delay: Duration::from_millis(1), ..numbers(40) }, |_| {});
+    pass(&loader, 0);
+    let stats = loader.stats();
+    assert_eq!((stats.samples, stats.bytes), (40, 160));
+    assert!(stats.fetching >= Duration::from_millis(40) && stats.waiting_share() > 0.5, "{stats:?}");
 }
