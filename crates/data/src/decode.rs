@@ -1,14 +1,15 @@
 //! Bytes of a picture file to the pixels a person sees.
 
+use std::cell::RefCell;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
 
 use crate::source::read_file;
-use crate::{Error, ErrorKind, Image};
+use crate::{Error, ErrorKind, Image, jpeg};
 
 /// What a picture may claim before it is refused, checked before anything is allocated for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,17 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// The error for a picture that is too large, as `what` says.
+    pub(crate) fn exceeded(&self, what: &str) -> ErrorKind {
+        let Self { max_width, max_height, max_bytes, .. } = self;
+        let mib = max_bytes >> 20;
+        ErrorKind::TooLarge(format!(
+            "{what}; the limit is {max_width} x {max_height} pixels and {mib} MiB decoded"
+        ))
+    }
+}
+
 /// Decodes a jpeg, png, webp, bmp, gif, pnm or tiff picture; the format is told by the bytes, never by a name.
 ///
 /// The result is what a viewer shows on a white page: turned upright by its EXIF orientation, transparency
@@ -43,10 +55,10 @@ impl Default for Limits {
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Image, ErrorKind> {
     let format =
         image::guess_format(bytes).ok().filter(|f| is_supported(*f)).ok_or(ErrorKind::UnknownFormat)?;
-    if format == ImageFormat::Jpeg && !jpeg_has_end(bytes) {
-        return Err(ErrorKind::Decode("the file is cut short (no end-of-image marker)".into()));
-    }
-    let decoded = catch_unwind(AssertUnwindSafe(|| decode_as(bytes, format, limits)));
+    let decoded = catch_unwind(AssertUnwindSafe(|| match format {
+        ImageFormat::Jpeg => decode_jpeg(bytes, limits),
+        _ => decode_as(bytes, format, limits),
+    }));
     let decoded = decoded.unwrap_or_else(|_| Err(ErrorKind::Decode("the decoder gave up on it".into())))?;
     Ok(as_seen(decoded))
 }
@@ -77,6 +89,29 @@ fn is_supported(format: ImageFormat) -> bool {
     matches!(format, Jpeg | Png | WebP | Bmp | Gif | Pnm | Tiff)
 }
 
+thread_local! {
+    /// Tables and buffers that one JPEG leaves to the next.
+    static SCRATCH: RefCell<jpeg::Scratch> = RefCell::default();
+}
+
+fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<DynamicImage, ErrorKind> {
+    let Some(header) = jpeg::Header::read(bytes, limits)? else {
+        return decode_as(bytes, ImageFormat::Jpeg, limits);
+    };
+    let mut pixels = Vec::new();
+    let whole = jpeg::Part::whole(&header);
+    SCRATCH.with_borrow_mut(|scratch| jpeg::decode(bytes, &header, &whole, scratch, &mut pixels))?;
+    let (width, height) = (header.width, header.height);
+    let decoded = match header.channels {
+        1 => GrayImage::from_raw(width, height, pixels).map(DynamicImage::from),
+        _ => RgbImage::from_raw(width, height, pixels).map(DynamicImage::from),
+    };
+    let mut decoded = decoded.ok_or_else(|| ErrorKind::Decode("its pixels do not fill it".into()))?;
+    decoded
+        .apply_orientation(Orientation::from_exif(header.orientation).unwrap_or(Orientation::NoTransforms));
+    Ok(decoded)
+}
+
 fn decode_as(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<DynamicImage, ErrorKind> {
     let mut allowed = image::Limits::no_limits();
     allowed.max_image_width = Some(limits.max_width);
@@ -90,7 +125,7 @@ fn decode_as(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Dynam
         return Err(ErrorKind::Decode(format!("it has no pixels ({width} x {height})")));
     }
     if width > limits.max_width || height > limits.max_height || decoder.total_bytes() > limits.max_bytes {
-        return Err(too_large(&format!("{width} x {height} pixels"), limits));
+        return Err(limits.exceeded(&format!("{width} x {height} pixels")));
     }
     // Unreadable EXIF data is no reason to refuse the picture.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
@@ -101,20 +136,12 @@ fn decode_as(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Dynam
 
 fn explain(error: ImageError, limits: &Limits) -> ErrorKind {
     match error {
-        ImageError::Limits(_) => too_large("its header asks for more", limits),
+        ImageError::Limits(_) => limits.exceeded("its header asks for more"),
         ImageError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
             ErrorKind::Decode("the file is cut short".into())
         }
         other => ErrorKind::Decode(other.to_string()),
     }
-}
-
-fn too_large(what: &str, limits: &Limits) -> ErrorKind {
-    let Limits { max_width, max_height, max_bytes, .. } = limits;
-    let mib = max_bytes >> 20;
-    ErrorKind::TooLarge(format!(
-        "{what}; the limit is {max_width} x {max_height} pixels and {mib} MiB decoded"
-    ))
 }
 
 fn as_seen(decoded: DynamicImage) -> Image {
@@ -142,37 +169,11 @@ fn over_white(value: u8, alpha: u8) -> u8 {
     ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
 }
 
-/// Whether the markers of a JPEG lead to an end-of-image marker.
-///
-/// The decoder fills what is missing of a file that was cut short with gray and says nothing.
-fn jpeg_has_end(bytes: &[u8]) -> bool {
-    let mut at = 2;
-    while let Some(&byte) = bytes.get(at) {
-        if byte != 0xFF {
-            at += 1;
-            continue;
-        }
-        match bytes.get(at + 1) {
-            Some(0xD9) => return true,
-            // A fill byte: the marker begins one later.
-            Some(0xFF) => at += 1,
-            // Stuffed bytes, restart and other markers without a length.
-            Some(0x00 | 0x01 | 0xD0..=0xD8) => at += 2,
-            Some(_) => {
-                let (Some(&high), Some(&low)) = (bytes.get(at + 2), bytes.get(at + 3)) else { return false };
-                at += 2 + usize::from(u16::from_be_bytes([high, low]));
-            }
-            None => return false,
-        }
-    }
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use image::{GrayAlphaImage, ImageBuffer, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage};
+    use image::{GrayAlphaImage, ImageBuffer, Luma, LumaA, Rgb, Rgba, RgbaImage};
 
     use super::*;
     use crate::testing::shared_data;

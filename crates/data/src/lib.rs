@@ -18,6 +18,7 @@ mod discover;
 pub mod download;
 mod error;
 mod image;
+pub mod jpeg;
 mod loader;
 pub mod order;
 mod preprocess;

@@ -40,8 +40,8 @@ pub(super) struct Prepared {
     pub label: u32,
     pub index: usize,
     pub counts: bool,
-    /// Those that could not be read before this one could.
-    pub bad: Vec<BadSample>,
+    /// The sample that stands here by right, where this one stands in for it.
+    pub bad: Option<BadSample>,
 }
 
 /// A batch that is still filled, or that waits for the consumer.

@@ -20,7 +20,7 @@ use crate::{Error, ErrorKind, Result, Source};
 /// Batches in flight where there is room for them: one that is consumed, one that waits, one that is filled.
 const OPEN: usize = 3;
 /// How many others are tried in place of a sample that cannot be read.
-const REPLACEMENTS: u64 = 64;
+const REPLACEMENTS: u32 = 64;
 /// Keeps the draws of replacements apart from those of transforms.
 const REPLACEMENT: u64 = 0x5245_504C_4143_4501;
 
@@ -426,11 +426,12 @@ impl Shared {
         let epoch = job.pass.epoch;
         let counts = job.position < self.plan.samples;
         let mut draw = self.draw(epoch, job.position);
-        let mut bad = Vec::new();
+        let mut bad: Option<BadSample> = None;
+        let mut tried = 0;
         let mut others = SampleRng::new(self.config.seed, epoch, job.position, REPLACEMENT);
         loop {
             let index = draw.index as usize;
-            let fetched = if bad.is_empty() { job.fetched.take() } else { None };
+            let fetched = if tried == 0 { job.fetched.take() } else { None };
             let outcome = match fetched {
                 Some(Err(error)) => Err(error),
                 Some(Ok(fetched)) => {
@@ -449,10 +450,16 @@ impl Shared {
                 }
                 Err(error) => error,
             };
-            if self.config.on_error == OnError::Fail || bad.len() as u64 >= REPLACEMENTS {
+            if self.config.on_error == OnError::Fail || tried >= REPLACEMENTS {
                 return Err(error);
             }
-            bad.push(BadSample { index, place: self.source.place(index), reason: error.kind().to_string() });
+            // A bad stand-in is listed where it stands by right.
+            bad.get_or_insert_with(|| BadSample {
+                index,
+                place: self.source.place(index),
+                reason: error.kind().to_string(),
+            });
+            tried += 1;
             draw = self.draw(epoch, others.below(self.plan.samples));
         }
     }
