@@ -1,7 +1,7 @@
 //! Huffman codes as tables: one look gives a symbol and how many bits it takes, or several to be passed over.
 
 use super::Damage;
-use super::bits::Bits;
+use super::bits::{Bits, Place, Supply};
 use super::header::ZIGZAG;
 
 /// Bits that are looked up at once. Codes that are longer (there are few) are searched.
@@ -169,22 +169,53 @@ fn value(bits: u64, entry: Entry) -> i32 {
     magnitude + (negative & (1 - (1 << size)))
 }
 
-/// Takes the mean of a block: the difference to the one before.
+impl Bits<'_> {
+    /// Takes a block into `block`, which is all 0, in natural order; `mean` is that of the block before and becomes that of this
+    /// one. Coefficients behind `last` in zigzag order are passed over.
+    ///
+    /// Gives the positions of those behind the mean that are not 0, or-ed together.
+    #[inline(always)]
+    pub(super) fn block(
+        &mut self,
+        [dc, ac]: &[Code; 2],
+        mean: &mut i32,
+        last: usize,
+        block: &mut [i16; 64],
+    ) -> Result<u8, Damage> {
+        let mut place = self.place;
+        *mean = mean.wrapping_add(difference(&mut self.supply, &mut place, dc)?);
+        block[0] = *mean as i16;
+        let seen = coefficients(&mut self.supply, &mut place, ac, last, block);
+        self.place = place;
+        seen
+    }
+
+    /// Passes over a block but for its mean.
+    #[inline(always)]
+    pub(super) fn skip_block(&mut self, [dc, ac]: &[Code; 2], mean: &mut i32) -> Result<(), Damage> {
+        let mut place = self.place;
+        *mean = mean.wrapping_add(difference(&mut self.supply, &mut place, dc)?);
+        let skipped = skip(&mut self.supply, &mut place, ac, 0);
+        self.place = place;
+        skipped
+    }
+}
+
+/// Takes the difference of a block's mean to that of the one before.
 #[inline(always)]
-pub(super) fn mean(bits: &mut Bits<'_>, code: &Code) -> Result<i32, Damage> {
-    bits.refill();
+fn difference(supply: &mut Supply<'_>, bits: &mut Place, code: &Code) -> Result<i32, Damage> {
+    bits.refill(supply);
     let entry = code.look(bits.peek())?;
     let difference = value(bits.peek(), entry);
     bits.take(entry & 63);
     Ok(difference)
 }
 
-/// Takes the coefficients behind the mean, in natural order; those behind `last` in zigzag order are passed over.
-///
-/// Gives the positions of those that are not 0, or-ed together.
+/// Takes the coefficients behind the mean.
 #[inline(always)]
-pub(super) fn coefficients(
-    bits: &mut Bits<'_>,
+fn coefficients(
+    supply: &mut Supply<'_>,
+    bits: &mut Place,
     code: &Code,
     last: usize,
     block: &mut [i16; 64],
@@ -192,7 +223,7 @@ pub(super) fn coefficients(
     let mut k = 0;
     let mut seen = 0;
     while k < last {
-        bits.refill();
+        bits.refill(supply);
         let mut entry = code.one[(bits.peek() >> (64 - LOOK)) as usize];
         if entry & SPECIAL != 0 {
             if entry & LONG != 0 {
@@ -214,15 +245,15 @@ pub(super) fn coefficients(
         seen |= position;
         bits.take(entry & 63);
     }
-    skip(bits, code, k)?;
+    skip(supply, bits, code, k)?;
     Ok(seen)
 }
 
 /// Passes over the coefficients behind place `k` of a block, in zigzag order.
 #[inline(always)]
-pub(super) fn skip(bits: &mut Bits<'_>, code: &Code, mut k: usize) -> Result<(), Damage> {
+fn skip(supply: &mut Supply<'_>, bits: &mut Place, code: &Code, mut k: usize) -> Result<(), Damage> {
     while k < 63 {
-        bits.refill();
+        bits.refill(supply);
         let mut entry = code.many[(bits.peek() >> (64 - LOOK)) as usize];
         // Near the end of the block, what is joined may belong to the next one.
         if entry & LONG != 0 || k + advance(entry) >= 63 {
