@@ -64,7 +64,7 @@ impl Place {
         self.buffer
     }
 
-    /// Takes the next `count` bits, at most those that are ready.
+    /// Takes the next `count` (modulo 64) bits, at most those that are ready.
     #[inline(always)]
     pub(super) fn take(&mut self, count: u32) {
         self.buffer = self.buffer.wrapping_shl(count);
