@@ -22,11 +22,13 @@ mod upsample;
 
 use std::ops::Range;
 
-use pulp::{Arch, Simd, WithSimd};
+#[cfg(target_arch = "x86_64")]
+use pulp::x86::V3;
 
 use crate::ErrorKind;
 pub use header::Header;
 use huffman::Code;
+use idct::{Portable, Transform};
 use output::{Lines, Output};
 use scan::{Plane, Scan};
 
@@ -120,8 +122,7 @@ pub fn decode(
     let window =
         Window { left, top, width: right.div_ceil(reduce) - left, height: bottom.div_ceil(reduce) - top };
     let task = Task { bytes, header, window, reduce, scratch, pixels };
-    // The same code for each generation of processors; in integers, with the same results.
-    match Arch::new().dispatch(task) {
+    match task.run_with_best() {
         Ok(()) => Ok(window),
         Err(damage) => Err(ErrorKind::Decode(damage.to_string())),
     }
@@ -151,18 +152,21 @@ struct Task<'a> {
     pixels: &'a mut Vec<u8>,
 }
 
-impl WithSimd for Task<'_> {
-    type Output = Result<(), Damage>;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
-        self.run()
-    }
-}
-
 impl Task<'_> {
+    /// The same code for each kind of processor: in integers, all give the same results.
+    fn run_with_best(self) -> Result<(), Damage> {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(v3) = V3::try_new() {
+            return v3.vectorize(
+                #[inline(always)]
+                || self.run(v3),
+            );
+        }
+        self.run(Portable)
+    }
+
     #[inline(always)]
-    fn run(self) -> Result<(), Damage> {
+    fn run<T: Transform>(self, transform: T) -> Result<(), Damage> {
         let Self { bytes, header, window, reduce, scratch, pixels } = self;
         // A plane of half size needs no doubling where the picture is halved anyway.
         let halved = if reduce == 1 { header.halved() } else { (false, false) };
@@ -186,7 +190,7 @@ impl Task<'_> {
         let mut targets = pixels.chunks_exact_mut(stride);
         let mut y = window.top as usize;
         for row in rows.clone() {
-            scan.row(row, columns.clone(), &mut scratch.planes)?;
+            scan.row(transform, row, columns.clone(), &mut scratch.planes)?;
             let ready = if row + 1 == rows.end {
                 usize::MAX
             } else {

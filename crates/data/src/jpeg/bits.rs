@@ -10,33 +10,46 @@ const WINDOW: usize = 4096;
 /// Behind the last bit of a restart interval, or of the scan, come zeros without end; whether any of them
 /// were used is asked with [`Self::is_overrun`].
 pub(super) struct Bits<'a> {
+    pub(super) supply: Supply<'a>,
+    pub(super) place: Place,
+}
+
+/// The bytes without their stuffing, a window at a time.
+pub(super) struct Supply<'a> {
     /// What is not in the window yet, with its stuffing.
     source: &'a [u8],
     window: &'a mut Window,
-    /// Where in the window the next bytes are loaded from.
-    at: usize,
     /// Where in the window the interval ends, once that is known; before the window when it has moved on.
     end: Option<isize>,
-    /// The next bits, highest first. Below the highest `count` of them more may stand that are loaded again.
-    buffer: u64,
-    count: usize,
 }
 
 /// Bytes without their stuffing.
 pub(super) type Window = [u8; WINDOW];
 
-impl<'a> Bits<'a> {
-    /// The bits of `source`, which begins behind the header of a scan. What `window` holds does not matter.
-    pub(super) fn new(source: &'a [u8], window: &'a mut Window) -> Self {
-        Self { source, window, at: WINDOW, end: None, buffer: 0, count: 0 }
-    }
+/// The next bits. What works on many of them copies this, so that it stays in registers.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// Where in the window the next bytes are loaded from.
+    at: usize,
+    /// The next bits, highest first. Below the highest `count` of them more may stand that are loaded again.
+    buffer: u64,
+    count: usize,
+}
+
+impl Place {
+    /// All of what comes next is still to be loaded.
+    const START: Self = Self { at: WINDOW, buffer: 0, count: 0 };
 
     /// Makes 56 bits ready.
     #[inline(always)]
-    pub(super) fn refill(&mut self) {
-        let word = match self.window.get(self.at..).and_then(|rest| rest.first_chunk()) {
+    pub(super) fn refill(&mut self, supply: &mut Supply<'_>) {
+        let word = match supply.window.get(self.at..).and_then(|rest| rest.first_chunk()) {
             Some(&bytes) => u64::from_be_bytes(bytes),
-            None => self.refill_window(),
+            None => {
+                let word = supply.move_on(self.at);
+                self.at = 0;
+                word
+            }
         };
         // Of the bits that are loaded but not counted, the next load brings the same again. (Giesen, "Reading bits in far
         // too many ways", 2018, variant 4.)
@@ -51,49 +64,59 @@ impl<'a> Bits<'a> {
         self.buffer
     }
 
-    /// Takes the next `count` bits, at most those that are ready.
+    /// Takes the next `count` (modulo 64) bits, at most those that are ready.
     #[inline(always)]
     pub(super) fn take(&mut self, count: u32) {
         self.buffer = self.buffer.wrapping_shl(count);
         self.count -= count as usize & 63;
     }
+}
+
+impl<'a> Bits<'a> {
+    /// The bits of `source`, which begins behind the header of a scan. What `window` holds does not matter.
+    pub(super) fn new(source: &'a [u8], window: &'a mut Window) -> Self {
+        Self { supply: Supply { source, window, end: None }, place: Place::START }
+    }
 
     /// Whether more bits were taken than the interval has.
     pub(super) fn is_overrun(&self) -> bool {
-        let taken = self.at as isize * 8 - self.count as isize;
-        self.end.is_some_and(|end| taken > end * 8)
+        let taken = self.place.at as isize * 8 - self.place.count as isize;
+        self.supply.end.is_some_and(|end| taken > end * 8)
     }
 
     /// Goes behind the `count`th restart marker from here. The first has to have the number `number` (modulo 8).
     pub(super) fn restart(&mut self, mut number: u32, count: u32) -> Result<(), Damage> {
+        let source = &mut self.supply.source;
         let end = number + count;
         while number < end {
-            let Some(at) = memchr::memchr(0xFF, self.source) else { return Err(Damage::CutShort) };
-            match self.source.get(at + 1) {
-                Some(0x00) => self.source = &self.source[at + 2..],
-                Some(0xFF) => self.source = &self.source[at + 1..],
+            let Some(at) = memchr::memchr(0xFF, source) else { return Err(Damage::CutShort) };
+            match source.get(at + 1) {
+                Some(0x00) => *source = &source[at + 2..],
+                Some(0xFF) => *source = &source[at + 1..],
                 Some(&marker @ 0xD0..=0xD7) => {
                     if u32::from(marker - 0xD0) != number % 8 {
                         return Err(Damage::Restart);
                     }
-                    self.source = &self.source[at + 2..];
+                    *source = &source[at + 2..];
                     number += 1;
                 }
                 _ => return Err(Damage::CutShort),
             }
         }
-        (self.at, self.end, self.buffer, self.count) = (WINDOW, None, 0, 0);
+        self.supply.end = None;
+        self.place = Place::START;
         Ok(())
     }
+}
 
-    /// Moves the window on and gives the next 8 bytes.
+impl Supply<'_> {
+    /// Moves the window on to begin at `at`, and gives the next 8 bytes.
     #[cold]
     #[inline(never)]
-    fn refill_window(&mut self) -> u64 {
-        let kept = WINDOW.saturating_sub(self.at);
+    fn move_on(&mut self, at: usize) -> u64 {
+        let kept = WINDOW.saturating_sub(at);
         self.window.copy_within(WINDOW - kept.., 0);
         self.end = self.end.map(|end| end - (WINDOW - kept) as isize);
-        self.at = 0;
         let mut filled = kept;
         while filled < WINDOW && self.end.is_none() {
             let near = &self.source[..self.source.len().min(WINDOW - filled)];
@@ -128,11 +151,11 @@ mod tests {
 
     fn take_bytes(bits: &mut Bits<'_>, count: usize) -> Vec<u8> {
         let byte = |_| {
-            bits.refill();
-            let byte = (bits.peek() >> 56) as u8;
+            bits.place.refill(&mut bits.supply);
+            let byte = (bits.place.peek() >> 56) as u8;
             // Uneven steps, so that every alignment comes.
-            bits.take(3);
-            bits.take(5);
+            bits.place.take(3);
+            bits.place.take(5);
             byte
         };
         (0..count).map(byte).collect()

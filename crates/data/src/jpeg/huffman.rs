@@ -1,14 +1,15 @@
 //! Huffman codes as tables: one look gives a symbol and how many bits it takes, or several to be passed over.
 
 use super::Damage;
-use super::bits::Bits;
+use super::bits::{Bits, Place, Supply};
 use super::header::ZIGZAG;
 
 /// Bits that are looked up at once. Codes that are longer (there are few) are searched.
 const LOOK: u32 = 10;
 
-/// What an entry of a table says, from the lowest bit: 6 bits: how many bits to take. 8 bits: how far the place in the
-/// block moves. 8 bits: size of the value. 6 bits: length of the code. Then the flags.
+/// What an entry of a table says, from the lowest bit: 6 bits: how many bits to take. From bit 8: how far the place in the
+/// block moves. From bit 16, 6 bits: 64 less the size of the value (modulo 64). From bit 24, 5 bits: length of the code. Then
+/// the flags. The processor takes shifts modulo 64, so that most fields need no mask.
 type Entry = u32;
 
 /// The block is over.
@@ -21,11 +22,22 @@ const LONG: Entry = 1 << 29;
 const SPECIAL: Entry = END | ZEROS | LONG;
 
 fn entry(length: u32, size: u32, advance: u32) -> Entry {
-    (length + size) | advance << 6 | size << 14 | length << 22
+    (length + size) | advance << 8 | ((64 - size) & 63) << 16 | length << 24
 }
 
+#[inline(always)]
+fn taken(entry: Entry) -> u32 {
+    entry & 63
+}
+
+#[inline(always)]
 fn advance(entry: Entry) -> usize {
-    (entry >> 6 & 0xFF) as usize
+    (entry >> 8 & 0xFF) as usize
+}
+
+#[inline(always)]
+fn size(entry: Entry) -> u32 {
+    (64 - (entry >> 16 & 63)) & 63
 }
 
 /// A Huffman code, for means (DC) or for the other coefficients (AC).
@@ -119,17 +131,17 @@ impl Code {
         for _ in 0..2 {
             let before = self.many.clone();
             for (bits, joined) in self.many.iter_mut().enumerate() {
-                let taken = *joined & 63;
-                if *joined & (END | LONG) != 0 || taken >= LOOK {
+                let first = taken(*joined);
+                if *joined & (END | LONG) != 0 || first >= LOOK {
                     continue;
                 }
-                let next = before[(bits << taken) & ((1 << LOOK) - 1)];
+                let next = before[(bits << first) & ((1 << LOOK) - 1)];
                 // All but the value of the last symbol has to lie within the look.
-                let needed = taken + (next & 63) - (next >> 14 & 0xFF);
+                let needed = first + taken(next) - size(next);
                 let moved = advance(*joined) + advance(next);
                 if next & LONG == 0 && needed <= LOOK && moved < 64 {
-                    let size = next >> 14 & 0xFF;
-                    *joined = (taken + (next & 63)) | (moved as u32) << 6 | size << 14 | (next & END);
+                    let length = taken(next) - size(next) + first;
+                    *joined = entry(length, size(next), moved as u32) | (next & END);
                 }
             }
         }
@@ -158,33 +170,63 @@ impl Code {
     }
 }
 
-/// The value that comes behind the code of `entry` (T.81, figure F.12): `bits` begin with the code.
+/// The value that comes behind the code of `entry` and has at least one bit (T.81, figure F.12): `bits` begin with the code.
 #[inline(always)]
 fn value(bits: u64, entry: Entry) -> i32 {
-    let size = entry >> 14 & 15;
-    let behind = bits << (entry >> 22 & 63);
-    let magnitude = (behind >> 1 >> (63 - size)) as i32;
-    // Values that begin with a zero are negative.
-    let negative = !((behind as i64) >> 63) as i32;
-    magnitude + (negative & (1 - (1 << size)))
+    let behind = bits.wrapping_shl(entry >> 24);
+    // Values that begin with a zero are negative, and all of their bits are the other way round.
+    let sign = (!behind as i64 >> 63) as u64;
+    let magnitude = (behind ^ sign).wrapping_shr(entry >> 16) as i32;
+    (magnitude ^ sign as i32) - sign as i32
 }
 
-/// Takes the mean of a block: the difference to the one before.
+impl Bits<'_> {
+    /// Takes a block into `block`, which is all 0, in natural order; `mean` is that of the block before and becomes that of this
+    /// one. Coefficients behind `last` in zigzag order are passed over.
+    ///
+    /// Gives the positions of those behind the mean that are not 0, or-ed together.
+    #[inline(always)]
+    pub(super) fn block(
+        &mut self,
+        [dc, ac]: &[Code; 2],
+        mean: &mut i32,
+        last: usize,
+        block: &mut [i16; 64],
+    ) -> Result<u8, Damage> {
+        let mut place = self.place;
+        *mean = mean.wrapping_add(difference(&mut self.supply, &mut place, dc)?);
+        block[0] = *mean as i16;
+        let seen = coefficients(&mut self.supply, &mut place, ac, last, block);
+        self.place = place;
+        seen
+    }
+
+    /// Passes over a block but for its mean.
+    #[inline(always)]
+    pub(super) fn skip_block(&mut self, [dc, ac]: &[Code; 2], mean: &mut i32) -> Result<(), Damage> {
+        let mut place = self.place;
+        *mean = mean.wrapping_add(difference(&mut self.supply, &mut place, dc)?);
+        let skipped = skip(&mut self.supply, &mut place, ac, 0);
+        self.place = place;
+        skipped
+    }
+}
+
+/// Takes the difference of a block's mean to that of the one before.
 #[inline(always)]
-pub(super) fn mean(bits: &mut Bits<'_>, code: &Code) -> Result<i32, Damage> {
-    bits.refill();
+fn difference(supply: &mut Supply<'_>, bits: &mut Place, code: &Code) -> Result<i32, Damage> {
+    bits.refill(supply);
     let entry = code.look(bits.peek())?;
-    let difference = value(bits.peek(), entry);
-    bits.take(entry & 63);
+    let difference = if size(entry) == 0 { 0 } else { value(bits.peek(), entry) };
+    bits.take(entry);
     Ok(difference)
 }
 
-/// Takes the coefficients behind the mean, in natural order; those behind `last` in zigzag order are passed over.
-///
-/// Gives the positions of those that are not 0, or-ed together.
+/// Takes the coefficients behind the mean.
 #[inline(always)]
-pub(super) fn coefficients(
-    bits: &mut Bits<'_>,
+fn coefficients(
+    supply: &mut Supply<'_>,
+    bits: &mut Place,
     code: &Code,
     last: usize,
     block: &mut [i16; 64],
@@ -192,18 +234,18 @@ pub(super) fn coefficients(
     let mut k = 0;
     let mut seen = 0;
     while k < last {
-        bits.refill();
+        bits.refill(supply);
         let mut entry = code.one[(bits.peek() >> (64 - LOOK)) as usize];
         if entry & SPECIAL != 0 {
             if entry & LONG != 0 {
                 entry = code.search(bits.peek())?;
             }
             if entry & END != 0 {
-                bits.take(entry & 63);
+                bits.take(entry);
                 return Ok(seen);
             }
             if entry & ZEROS != 0 {
-                bits.take(entry & 63);
+                bits.take(entry);
                 k += 16;
                 continue;
             }
@@ -212,23 +254,23 @@ pub(super) fn coefficients(
         let position = ZIGZAG[k & 127];
         block[usize::from(position & 63)] = value(bits.peek(), entry) as i16;
         seen |= position;
-        bits.take(entry & 63);
+        bits.take(entry);
     }
-    skip(bits, code, k)?;
+    skip(supply, bits, code, k)?;
     Ok(seen)
 }
 
 /// Passes over the coefficients behind place `k` of a block, in zigzag order.
 #[inline(always)]
-pub(super) fn skip(bits: &mut Bits<'_>, code: &Code, mut k: usize) -> Result<(), Damage> {
+fn skip(supply: &mut Supply<'_>, bits: &mut Place, code: &Code, mut k: usize) -> Result<(), Damage> {
     while k < 63 {
-        bits.refill();
+        bits.refill(supply);
         let mut entry = code.many[(bits.peek() >> (64 - LOOK)) as usize];
         // Near the end of the block, what is joined may belong to the next one.
         if entry & LONG != 0 || k + advance(entry) >= 63 {
             entry = code.look(bits.peek())?;
         }
-        bits.take(entry & 63);
+        bits.take(entry);
         k += advance(entry);
         if entry & END != 0 {
             return Ok(());

@@ -2,8 +2,12 @@
 //!
 //! Loeffler, Ligtenberg and Moschytz, "Practical fast 1-D DCT algorithms with 11 multiplications" (1989), in integers: constants
 //! of 13 bits, 2 bits more than the samples between the two passes. These are the precision and the rounding of libjpeg's
-//! default ("islow"), so that the samples are equal. Where a block gives fewer than 8 samples in a direction, they are those of the
-//! transform of that length over the lowest frequencies.
+//! default ("islow"), so that the samples are equal. Their sums are multiplied out here: in integers that changes no
+//! result, and processors have an instruction that multiplies and adds two pairs of 16-bit numbers. Where a block
+//! gives fewer than 8 samples in a direction, they are those of the transform of that length over the lowest frequencies.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 
 /// Bits behind the point of the constants.
 const CONSTANT_BITS: i32 = 13;
@@ -11,16 +15,29 @@ const CONSTANT_BITS: i32 = 13;
 const BETWEEN_BITS: i32 = 2;
 /// Both passes are √8 too large.
 const SCALE_BITS: i32 = 3;
+/// What the passes are too large by.
+const FIRST_SHIFT: i32 = CONSTANT_BITS - BETWEEN_BITS;
+const SECOND_SHIFT: i32 = CONSTANT_BITS + BETWEEN_BITS + SCALE_BITS;
 
-/// Coefficients, or samples on the way: 8 rows of 8.
-type Rows = [[i16; 8]; 8];
+/// The two passes, with what a processor has.
+pub(super) trait Transform: Copy {
+    /// Writes a block of `ACROSS` x `DOWN` samples, whose coefficients are 0 from row and column `USED` (4 or 8) on.
+    fn transform<const ACROSS: usize, const DOWN: usize, const USED: usize>(
+        self,
+        block: &[i16; 64],
+        steps: &[i16; 64],
+        plane: &mut [u8],
+        stride: usize,
+    );
+}
 
 /// Writes a block of `size` (across, down) samples to `plane`, whose rows are `stride` apart.
 ///
 /// `block` and the quantization's `steps` are in natural order. `seen` are the positions of the coefficients behind the mean
 /// that may not be 0, or-ed together.
 #[inline(always)]
-pub(super) fn samples(
+pub(super) fn samples<T: Transform>(
+    t: T,
     block: &[i16; 64],
     seen: u8,
     steps: &[i16; 64],
@@ -34,16 +51,16 @@ pub(super) fn samples(
     // Rows or columns from 4 on have a bit of their number set.
     let few = seen & 0b100_100 == 0;
     match size {
-        (8, 8) if few => transform::<8, 8, 4>(block, steps, plane, stride),
-        (8, 8) => transform::<8, 8, 8>(block, steps, plane, stride),
-        (8, 4) => transform::<8, 4, 8>(block, steps, plane, stride),
-        (4, 8) => transform::<4, 8, 8>(block, steps, plane, stride),
-        (4, 4) => transform::<4, 4, 4>(block, steps, plane, stride),
-        (4, 2) => transform::<4, 2, 4>(block, steps, plane, stride),
-        (2, 4) => transform::<2, 4, 4>(block, steps, plane, stride),
-        (2, 2) => transform::<2, 2, 2>(block, steps, plane, stride),
-        (2, 1) => transform::<2, 1, 2>(block, steps, plane, stride),
-        (1, 2) => transform::<1, 2, 2>(block, steps, plane, stride),
+        (8, 8) if few => t.transform::<8, 8, 4>(block, steps, plane, stride),
+        (8, 8) => t.transform::<8, 8, 8>(block, steps, plane, stride),
+        (8, 4) => t.transform::<8, 4, 8>(block, steps, plane, stride),
+        (4, 8) => t.transform::<4, 8, 8>(block, steps, plane, stride),
+        (4, 4) => t.transform::<4, 4, 4>(block, steps, plane, stride),
+        (4, 2) => t.transform::<4, 2, 4>(block, steps, plane, stride),
+        (2, 4) => t.transform::<2, 4, 4>(block, steps, plane, stride),
+        (2, 2) => t.transform::<2, 2, 4>(block, steps, plane, stride),
+        (2, 1) => t.transform::<2, 1, 4>(block, steps, plane, stride),
+        (1, 2) => t.transform::<1, 2, 4>(block, steps, plane, stride),
         _ => even(block[0].wrapping_mul(steps[0]), size, plane, stride),
     }
 }
@@ -51,8 +68,7 @@ pub(super) fn samples(
 /// A block that is all `mean`.
 #[inline(always)]
 fn even(mean: i16, size: (usize, usize), plane: &mut [u8], stride: usize) {
-    let between = i32::from(mean << BETWEEN_BITS);
-    let value = sample(descale(between, BETWEEN_BITS + SCALE_BITS));
+    let value = sample(descale(i32::from(mean << BETWEEN_BITS), BETWEEN_BITS + SCALE_BITS));
     for row in plane.chunks_mut(stride).take(size.1) {
         match row.first_chunk_mut() {
             Some(row) if size.0 == 8 => *row = [value; 8],
@@ -61,121 +77,56 @@ fn even(mean: i16, size: (usize, usize), plane: &mut [u8], stride: usize) {
     }
 }
 
-/// A block of `ACROSS` x `DOWN` samples, whose coefficients are 0 from row and column `USED` on.
-#[inline(always)]
-fn transform<const ACROSS: usize, const DOWN: usize, const USED: usize>(
-    block: &[i16; 64],
-    steps: &[i16; 64],
-    plane: &mut [u8],
-    stride: usize,
-) {
-    let mut rows: Rows = [[0; 8]; 8];
-    for (row, (block, steps)) in rows.iter_mut().zip(block.as_chunks().0.iter().zip(steps.as_chunks::<8>().0))
-    {
-        let block: &[i16; 8] = block;
-        for ((value, &coefficient), &step) in row.iter_mut().zip(block).zip(steps) {
-            *value = coefficient.wrapping_mul(step);
-        }
+/// How much frequency `frequency` adds to sample `place` of `length`, with [`CONSTANT_BITS`] bits behind the point; 0 for
+/// what a shorter transform leaves out.
+const fn wave(length: usize, place: usize, frequency: usize) -> i16 {
+    if frequency >= length || place >= length {
+        return 0;
     }
-    let mut between: Rows = [[0; 8]; 8];
-    for lane in 0..8 {
-        let column = std::array::from_fn(|k| if k < USED { rows[k][lane] } else { 0 });
-        let sums = inverse::<DOWN>(column);
-        for k in 0..DOWN {
-            between[k][lane] = saturate(descale(sums[k], CONSTANT_BITS - BETWEEN_BITS));
-        }
-    }
-    let columns = transpose(&between);
-    let mut turned: Rows = [[0; 8]; 8];
-    for lane in 0..8 {
-        let row = std::array::from_fn(|k| if k < USED { columns[k][lane] } else { 0 });
-        let sums = inverse::<ACROSS>(row);
-        for k in 0..ACROSS {
-            turned[k][lane] = saturate(descale(sums[k], CONSTANT_BITS + BETWEEN_BITS + SCALE_BITS));
-        }
-    }
-    let rows = transpose(&turned);
-    for (target, row) in plane.chunks_mut(stride).zip(&rows).take(DOWN) {
-        let row: [u8; 8] = row.map(|value| sample(value.into()));
-        if let Some(target) = target.first_chunk_mut::<ACROSS>() {
-            target.copy_from_slice(&row[..ACROSS]);
-        }
-    }
+    // The second half mirrors the first, odd frequencies with the other sign. Shorter transforms are parts of the longest.
+    let mirrored = place >= length.div_ceil(2);
+    let place = if mirrored { length - 1 - place } else { place };
+    let value = WAVES[place][frequency * (8 / length)];
+    if mirrored && frequency % 2 == 1 { -value } else { value }
 }
 
-#[inline(always)]
-fn transpose(rows: &Rows) -> Rows {
-    let mut columns: Rows = [[0; 8]; 8];
-    for (r, row) in rows.iter().enumerate() {
-        for (c, &value) in row.iter().enumerate() {
-            columns[c][r] = value;
-        }
+/// The first half of the samples of the transform of length 8, each over all frequencies.
+const WAVES: [[i16; 8]; 4] = {
+    let [c0_299, c0_390, c0_541, c0_765, c0_900, c1_176] = [
+        constant(0.298631336),
+        constant(0.390180644),
+        constant(0.541196100),
+        constant(0.765366865),
+        constant(0.899976223),
+        constant(1.175875602),
+    ];
+    let [c1_501, c1_848, c1_962, c2_053, c2_563, c3_073] = [
+        constant(1.501321110),
+        constant(1.847759065),
+        constant(1.961570560),
+        constant(2.053119869),
+        constant(2.562915447),
+        constant(3.072711026),
+    ];
+    let one = constant(1.0);
+    // The rotation by which the paper turns frequencies 2 and 6, and the four sums of its odd part.
+    let (e2, e6) = (c0_541 + c0_765, c0_541 - c1_848);
+    let (s3, s4) = (c1_176 - c1_962, c1_176 - c0_390);
+    let (o17, o35) = (c1_176 - c0_900, c1_176 - c2_563);
+    let rows = [
+        [one, c1_501 - c0_900 + s4, e2, c1_176, one, s4, c0_541, o17],
+        [one, c1_176, c0_541, c3_073 - c2_563 + s3, -one, o35, e6, s3],
+        [one, s4, -c0_541, o35, -one, c2_053 - c2_563 + s4, -e6, c1_176],
+        [one, o17, -e2, s3, one, c1_176, -c0_541, c0_299 - c0_900 + s3],
+    ];
+    let mut waves = [[0; 8]; 4];
+    let mut at = 0;
+    while at < 32 {
+        waves[at / 8][at % 8] = rows[at / 8][at % 8] as i16;
+        at += 1;
     }
-    columns
-}
-
-/// The samples of `N` frequencies, in the first `N` places, with [`CONSTANT_BITS`] bits behind the point.
-///
-/// Every product is of two numbers of 16 bits, for which processors have an instruction: products of sums are multiplied
-/// out, which changes no result.
-#[inline(always)]
-fn inverse<const N: usize>(x: [i16; 8]) -> [i32; 8] {
-    let whole = |value: i16| i32::from(value) << CONSTANT_BITS;
-    let times = |value: i16, constant: i32| i32::from(value) * constant;
-    let mut sums = [0; 8];
-    match N {
-        8 => {
-            let even2 = times(x[2], C0_541) + times(x[6], C0_541 - C1_848);
-            let even3 = times(x[2], C0_541 + C0_765) + times(x[6], C0_541);
-            let even0 = whole(x[0].wrapping_add(x[4]));
-            let even1 = whole(x[0].wrapping_sub(x[4]));
-            let even = [even0 + even3, even1 + even2, even1 - even2, even0 - even3];
-            let (z3, z4) = (x[7].wrapping_add(x[3]), x[5].wrapping_add(x[1]));
-            let s3 = times(z3, C1_176 - C1_962) + times(z4, C1_176);
-            let s4 = times(z3, C1_176) + times(z4, C1_176 - C0_390);
-            let odd = [
-                times(x[1], C1_501 - C0_900) + times(x[7], -C0_900) + s4,
-                times(x[3], C3_073 - C2_563) + times(x[5], -C2_563) + s3,
-                times(x[5], C2_053 - C2_563) + times(x[3], -C2_563) + s4,
-                times(x[7], C0_299 - C0_900) + times(x[1], -C0_900) + s3,
-            ];
-            for k in 0..4 {
-                sums[k] = even[k].wrapping_add(odd[k]);
-                sums[7 - k] = even[k].wrapping_sub(odd[k]);
-            }
-        }
-        4 => {
-            let even = [whole(x[0].wrapping_add(x[2])), whole(x[0].wrapping_sub(x[2]))];
-            let odd = [
-                times(x[1], C0_541 + C0_765) + times(x[3], C0_541),
-                times(x[1], C0_541) + times(x[3], C0_541 - C1_848),
-            ];
-            for k in 0..2 {
-                sums[k] = even[k] + odd[k];
-                sums[3 - k] = even[k] - odd[k];
-            }
-        }
-        2 => {
-            sums[0] = whole(x[0].wrapping_add(x[1]));
-            sums[1] = whole(x[0].wrapping_sub(x[1]));
-        }
-        _ => sums[0] = whole(x[0]),
-    }
-    sums
-}
-
-const C0_299: i32 = constant(0.298631336);
-const C0_390: i32 = constant(0.390180644);
-const C0_541: i32 = constant(0.541196100);
-const C0_765: i32 = constant(0.765366865);
-const C0_900: i32 = constant(0.899976223);
-const C1_176: i32 = constant(1.175875602);
-const C1_501: i32 = constant(1.501321110);
-const C1_848: i32 = constant(1.847759065);
-const C1_962: i32 = constant(1.961570560);
-const C2_053: i32 = constant(2.053119869);
-const C2_563: i32 = constant(2.562915447);
-const C3_073: i32 = constant(3.072711026);
+    waves
+};
 
 const fn constant(value: f64) -> i32 {
     (value * (1 << CONSTANT_BITS) as f64 + 0.5) as i32
@@ -187,15 +138,53 @@ fn descale(value: i32, bits: i32) -> i32 {
     value.wrapping_add(1 << (bits - 1)) >> bits
 }
 
-#[inline(always)]
-fn saturate(value: i32) -> i16 {
-    value.clamp(i16::MIN.into(), i16::MAX.into()) as i16
-}
-
 /// Samples are stored around 0.
 #[inline(always)]
 fn sample(value: i32) -> u8 {
     (value + 128).clamp(0, 255) as u8
+}
+
+/// Plain loops, for any processor.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Portable;
+
+impl Transform for Portable {
+    #[inline(always)]
+    fn transform<const ACROSS: usize, const DOWN: usize, const USED: usize>(
+        self,
+        block: &[i16; 64],
+        steps: &[i16; 64],
+        plane: &mut [u8],
+        stride: usize,
+    ) {
+        let mut rows = [[0i32; 8]; USED];
+        for (k, row) in rows.iter_mut().enumerate() {
+            for (c, value) in row.iter_mut().enumerate() {
+                *value = block[8 * k + c].wrapping_mul(steps[8 * k + c]).into();
+            }
+        }
+        let mut between = [[0i32; 8]; DOWN];
+        for (y, sums) in between.iter_mut().enumerate() {
+            for (k, row) in rows.iter().enumerate() {
+                let wave = i32::from(wave(DOWN, y, k));
+                for (sum, &value) in sums.iter_mut().zip(row) {
+                    *sum = sum.wrapping_add(wave * value);
+                }
+            }
+            *sums = sums.map(|sum| descale(sum, FIRST_SHIFT).clamp(i16::MIN.into(), i16::MAX.into()));
+        }
+        for (target, row) in plane.chunks_mut(stride).zip(&between) {
+            let mut sums = [0i32; ACROSS];
+            for (k, &value) in row.iter().take(USED).enumerate() {
+                for (x, sum) in sums.iter_mut().enumerate() {
+                    *sum = sum.wrapping_add(i32::from(wave(ACROSS, x, k)) * value);
+                }
+            }
+            if let Some(target) = target.first_chunk_mut() {
+                *target = sums.map(|sum| sample(descale(sum, SECOND_SHIFT)));
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -224,7 +213,7 @@ mod tests {
         samples
     }
 
-    const SIZES: [(usize, usize); 10] =
+    pub(super) const SIZES: [(usize, usize); 10] =
         [(8, 8), (8, 4), (4, 8), (4, 4), (4, 2), (2, 4), (2, 2), (2, 1), (1, 2), (1, 1)];
 
     #[test]
@@ -241,7 +230,7 @@ mod tests {
             }
             for (across, down) in SIZES {
                 let mut plane = [0; 80];
-                samples(&block, seen, &[1; 64], (across, down), &mut plane, 10);
+                samples(Portable, &block, seen, &[1; 64], (across, down), &mut plane, 10);
                 let exact = exact(&block, (across, down));
                 for (place, &expected) in exact.iter().enumerate() {
                     let found = f64::from(plane[place / across * 10 + place % across]);
@@ -267,12 +256,12 @@ mod tests {
                 }
             }
             let (mut short, mut long) = ([0; 64], [0; 64]);
-            samples(&block, 0b011_011, &[3; 64], (8, 8), &mut short, 8);
-            samples(&block, 63, &[3; 64], (8, 8), &mut long, 8);
+            samples(Portable, &block, 0b011_011, &[3; 64], (8, 8), &mut short, 8);
+            samples(Portable, &block, 63, &[3; 64], (8, 8), &mut long, 8);
             assert_eq!(short, long);
             block[1..].fill(0);
-            samples(&block, 0, &[3; 64], (8, 8), &mut short, 8);
-            samples(&block, 63, &[3; 64], (8, 8), &mut long, 8);
+            samples(Portable, &block, 0, &[3; 64], (8, 8), &mut short, 8);
+            samples(Portable, &block, 63, &[3; 64], (8, 8), &mut long, 8);
             assert_eq!(short, long);
         }
     }

@@ -6,11 +6,13 @@ use super::header::Header;
 use super::scan::Plane;
 use super::{Window, color, upsample};
 
-/// Room for rows of chroma at the size of the luma.
+/// Room for rows on their way to pixels.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lines {
+    /// Chroma at the size of the luma.
     full: [Vec<u8>; 2],
     sums: Vec<u16>,
+    colors: [Vec<u8>; 3],
 }
 
 /// Where the pixels of a window come from.
@@ -44,14 +46,19 @@ impl<'a> Output<'a> {
         if self.header.channels == 1 {
             return out.copy_from_slice(first);
         }
-        let Lines { full: [second_line, third_line], sums } = &mut *self.lines;
+        let Lines { full: [second_line, third_line], sums, colors } = &mut *self.lines;
         let chroma = Chroma { header: self.header, shown: &self.shown, held: self.held, halved: self.halved };
         let second = chroma.row(second, y, second_line, sums);
         let third = chroma.row(third, y, third_line, sums);
         if self.header.is_rgb {
             color::interleave(first, second, third, out);
         } else {
-            color::to_rgb(first, second, third, out);
+            for line in &mut *colors {
+                line.resize(first.len(), 0);
+            }
+            let [red, green, blue] = colors;
+            color::to_rgb(first, second, third, [red, green, blue]);
+            color::interleave(red, green, blue, out);
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
+use super::Damage;
 use super::bits::{Bits, Window};
 use super::header::Header;
-use super::huffman::{self, Code};
-use super::{Damage, idct};
+use super::huffman::Code;
+use super::idct::{self, Transform};
 
 /// The samples of a component in two rows of MCUs: the one that is being decoded and the one above it.
 #[derive(Debug, Clone, Default)]
@@ -68,19 +69,26 @@ impl<'a> Scan<'a> {
 
     /// Decodes MCUs `columns` of row `row` into `planes`; rows are taken in order, what comes before is passed over.
     #[inline(always)]
-    pub(super) fn row(
+    pub(super) fn row<T: Transform>(
         &mut self,
+        transform: T,
         row: u32,
         columns: Range<u32>,
         planes: &mut [Plane; 3],
     ) -> Result<(), Damage> {
-        let decoded = self.decode_row(row, columns, planes);
+        let decoded = self.decode_row(transform, row, columns, planes);
         // Behind the end come zeros, which may be no code.
         if self.bits.is_overrun() { Err(Damage::CutShort) } else { decoded }
     }
 
     #[inline(always)]
-    fn decode_row(&mut self, row: u32, columns: Range<u32>, planes: &mut [Plane; 3]) -> Result<(), Damage> {
+    fn decode_row<T: Transform>(
+        &mut self,
+        transform: T,
+        row: u32,
+        columns: Range<u32>,
+        planes: &mut [Plane; 3],
+    ) -> Result<(), Damage> {
         let first = row * self.header.mcus().0;
         self.go_to(first + columns.start)?;
         for column in 0..columns.len() {
@@ -91,15 +99,14 @@ impl<'a> Scan<'a> {
                 let plane = &mut planes[c];
                 for block_row in 0..component.down {
                     for block_column in 0..component.across {
-                        let [dc, ac] = self.codes[c];
-                        self.means[c] = self.means[c].wrapping_add(huffman::mean(&mut self.bits, dc)?);
                         let mut block = [0; 64];
-                        block[0] = self.means[c] as i16;
-                        let seen = huffman::coefficients(&mut self.bits, ac, plane.last, &mut block)?;
+                        let (codes, mean) = (self.codes[c], &mut self.means[c]);
+                        let seen = self.bits.block(codes, mean, plane.last, &mut block)?;
                         let x = (column * component.across + block_column) * plane.block.0;
                         let y = ((row % 2) as usize * component.down + block_row) * plane.block.1;
                         let target = &mut plane.samples[y * plane.stride + x..];
-                        idct::samples(&block, seen, &component.steps, plane.block, target, plane.stride);
+                        let steps = &component.steps;
+                        idct::samples(transform, &block, seen, steps, plane.block, target, plane.stride);
                     }
                 }
             }
@@ -134,10 +141,8 @@ impl<'a> Scan<'a> {
         }
         while self.mcu < mcu {
             for (c, component) in self.header.components.iter().enumerate().take(3) {
-                let [dc, ac] = self.codes[c];
                 for _ in 0..component.down * component.across {
-                    self.means[c] = self.means[c].wrapping_add(huffman::mean(&mut self.bits, dc)?);
-                    huffman::skip(&mut self.bits, ac, 0)?;
+                    self.bits.skip_block(self.codes[c], &mut self.means[c])?;
                 }
             }
             self.mcu += 1;
