@@ -36,7 +36,7 @@ pub use error::{Error, ErrorKind, Place, Result};
 pub use image::Image;
 pub use loader::{Batch, Batches, Loader, LoaderConfig};
 pub use preprocess::{Preprocess, Resize};
-pub use resize::resize;
+pub use resize::{Filter, Region, resize, resize_region};
 pub use source::{Sample, Source, class_counts, split};
 pub use stats::{PixelStats, pixel_stats};
 pub use transform::Augment;
