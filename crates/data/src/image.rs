@@ -62,6 +62,11 @@ impl Image {
         Stored::Pixels { width, height, channels, bytes: &self.pixels }
     }
 
+    /// The bytes, `[height, width, channels]`, to be changed in place.
+    pub fn pixels_mut(&mut self) -> &mut [u8] {
+        &mut self.pixels
+    }
+
     /// The bytes, `[height, width, channels]`, without a copy.
     #[must_use]
     pub fn into_pixels(self) -> Vec<u8> {
@@ -82,7 +87,7 @@ impl Image {
 }
 
 /// ITU-R 601-2 luma in 16-bit fixed point, rounded as Pillow rounds it.
-fn luma(r: u8, g: u8, b: u8) -> u8 {
+pub(crate) fn luma(r: u8, g: u8, b: u8) -> u8 {
     ((u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + 0x8000) >> 16) as u8
 }
 

@@ -37,7 +37,7 @@ pub use error::{Error, ErrorKind, Place, Result};
 pub use image::Image;
 pub use loader::{BadSample, Batch, Batches, Loader, LoaderConfig, LoaderStats, OnError, Position, Tail};
 pub use preprocess::{Preprocess, Resize};
-pub use resize::resize;
+pub use resize::{Filter, Region, resize, resize_region};
 pub use source::{Sample, Source, Stored, class_counts, split};
 pub use stats::{PixelStats, pixel_stats};
 pub use transform::Augment;

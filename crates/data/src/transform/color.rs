@@ -1,0 +1,251 @@
+//! Changes of colour and light, as Pillow's `ImageEnhance` and torchvision's `adjust_hue` make them.
+
+use super::tone;
+use crate::Image;
+use crate::image::luma;
+
+/// Pixels that are worked on together, channel by channel, so that the compiler can use vectors.
+pub(super) const LANES: usize = 32;
+
+/// 2^23: a number from 0 to 255 added to it is rounded to a whole one, which then is the low byte.
+const MAGIC: f32 = 8_388_608.0;
+
+/// The nearest whole number, the even one if two are equally near; for values from 0 to 255.
+pub(super) fn round(value: f32) -> u8 {
+    (value + MAGIC).to_bits() as u8
+}
+
+/// The whole number below; for values from 0 to 255. Without a conversion, which has no short vector form.
+fn floor(value: f32) -> u8 {
+    let rounded = value + MAGIC;
+    let above = u32::from(rounded - MAGIC > value);
+    rounded.to_bits().wrapping_sub(above) as u8
+}
+
+/// From `plain` through `value` and beyond: 0 gives the one, 1 the other. Pillow's `Image.blend`.
+pub(super) fn blend(plain: f32, value: f32, factor: f32) -> u8 {
+    let blended = plain + factor * (value - plain);
+    floor(if blended < 0.0 {
+        0.0
+    } else if blended > 255.0 {
+        255.0
+    } else {
+        blended
+    })
+}
+
+/// The table of [`blend`] with one plain value.
+fn blend_table(plain: u8, factor: f32) -> [u8; 256] {
+    std::array::from_fn(|value| blend(f32::from(plain), value as f32, factor))
+}
+
+/// 0 is black, 1 is the picture, 2 twice as light.
+pub(super) fn brightness(image: &mut Image, factor: f32) {
+    tone::map(image, &blend_table(0, factor));
+}
+
+/// 0 is even gray, 1 is the picture.
+pub(super) fn contrast(image: &mut Image, factor: f32) {
+    let sum: u64 = match image.channels() {
+        1 => image.pixels().iter().map(|&v| u64::from(v)).sum(),
+        _ => image.pixels().as_chunks::<3>().0.iter().map(|&[r, g, b]| u64::from(luma(r, g, b))).sum(),
+    };
+    let pixels = u64::from(image.width()) * u64::from(image.height());
+    let mean = (sum as f64 / pixels.max(1) as f64 + 0.5) as u8;
+    tone::map(image, &blend_table(mean, factor));
+}
+
+/// 0 is gray, 1 is the picture. A gray picture stays.
+pub(super) fn saturation(image: &mut Image, factor: f32) {
+    each_block(image, |[red, green, blue]| {
+        for ((r, g), b) in red.iter_mut().zip(green).zip(blue) {
+            let gray = f32::from(luma(*r, *g, *b));
+            *r = blend(gray, f32::from(*r), factor);
+            *g = blend(gray, f32::from(*g), factor);
+            *b = blend(gray, f32::from(*b), factor);
+        }
+    });
+}
+
+/// Every pixel becomes its luma; the channels stay.
+pub(super) fn grayscale(image: &mut Image) {
+    if image.channels() == 3 {
+        for pixel in image.pixels_mut().as_chunks_mut::<3>().0 {
+            *pixel = [luma(pixel[0], pixel[1], pixel[2]); 3];
+        }
+    }
+}
+
+/// Turns the hues by `turns` of the colour circle, -0.5 to 0.5. A gray picture stays.
+///
+/// Hue and saturation are rounded down to 255 steps on the way, as in Pillow's HSV pictures.
+pub(super) fn hue(image: &mut Image, turns: f32) {
+    // Pillow adds whole steps to a byte, which goes round at 256.
+    let shift = f32::from((turns * 255.0) as i32 as u8);
+    each_block(image, |[red, green, blue]| {
+        for ((r, g), b) in red.iter_mut().zip(green).zip(blue) {
+            [*r, *g, *b] = turn_hue([*r, *g, *b], shift);
+        }
+    });
+}
+
+/// A byte of hue is 6/255 of a sixth of the circle.
+const SIXTHS: f32 = 6.0 / 255.0;
+
+/// Hue and saturation are rounded down, and Pillow's rounding of the numbers before decides about those that are whole: each operation
+/// is one of Pillow's, in its precision. The choices between cases are made by selection, not by branches.
+fn turn_hue([r, g, b]: [u8; 3], shift: f32) -> [u8; 3] {
+    let [r, g, b] = [r, g, b].map(f32::from);
+    let value = larger(larger(r, g), b);
+    let least = smaller(smaller(r, g), b);
+    let middle = r + g + b - value - least;
+    let chroma = value - least;
+    let (sixth, onwards) = if r == value {
+        (0.0, g >= b)
+    } else if g == value {
+        (2.0, b >= r)
+    } else {
+        (4.0, r >= g)
+    };
+    let part = (value - middle) / larger(chroma, 1.0);
+    let hue = if onwards { sixth + 1.0 - part } else { sixth - 1.0 + part } / 6.0;
+    let hue = if hue < 0.0 { hue + (1.0 + f32::EPSILON) } else { hue };
+    let hue = steps(hue) + shift;
+    let hue = (if hue > 255.5 { hue - 256.0 } else { hue }) * SIXTHS;
+    let saturation = steps(chroma / larger(value, 1.0)) / 255.0;
+    // Smith, "Color gamut transform pairs" (1978), without its six cases.
+    let channel = |offset: f32| {
+        let place = hue + offset;
+        let place = if place >= 6.0 { place - 6.0 } else { place };
+        let weight = larger(smaller(smaller(place, 4.0 - place), 1.0), 0.0);
+        round(value - value * saturation * weight)
+    };
+    [channel(5.0), channel(3.0), channel(1.0)]
+}
+
+/// The whole number below `255 * part`, exactly, for parts from 0 to 1.
+fn steps(part: f32) -> f32 {
+    let nearest = 255.0 * part + MAGIC - MAGIC;
+    // 256 times the part is exact, and so is its small difference from the step.
+    if 256.0 * part - nearest < part { nearest - 1.0 } else { nearest }
+}
+
+fn larger(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+fn smaller(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
+}
+
+/// Changes colours in blocks of one array a channel; gray pictures are left alone.
+fn each_block(image: &mut Image, mut change: impl FnMut([&mut [u8; LANES]; 3])) {
+    if image.channels() != 3 {
+        return;
+    }
+    let mut planes = [[0u8; LANES]; 3];
+    for block in image.pixels_mut().as_chunks_mut::<3>().0.chunks_mut(LANES) {
+        for (n, pixel) in block.iter().enumerate() {
+            for (plane, value) in planes.iter_mut().zip(pixel) {
+                plane[n] = *value;
+            }
+        }
+        change(planes.each_mut());
+        for (n, pixel) in block.iter_mut().enumerate() {
+            for (plane, value) in planes.iter().zip(pixel) {
+                *value = plane[n];
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_are_found_without_conversion() {
+        for n in 0..=255_u16 {
+            for part in [0.0, 1e-4, 0.25, 0.499, 0.501, 0.75, 0.9999] {
+                let value = f32::from(n) + part;
+                if value <= 255.0 {
+                    assert_eq!((floor(value), round(value)), (value as u8, value.round() as u8), "{value}");
+                }
+            }
+        }
+    }
+
+    /// Hue turned as Pillow does it: to bytes of hue and saturation, and back.
+    fn pillow_hue([r, g, b]: [u8; 3], shift: u8) -> [u8; 3] {
+        let (max, min) = (r.max(g).max(b), r.min(g).min(b));
+        if max == min {
+            return [r, g, b];
+        }
+        let chroma = f32::from(max - min);
+        let part = |v: u8| f32::from(max - v) / chroma;
+        let hue = if r == max {
+            part(b) - part(g)
+        } else if g == max {
+            (2.0 + f64::from(part(r)) - f64::from(part(b))) as f32
+        } else {
+            (4.0 + f64::from(part(g)) - f64::from(part(r))) as f32
+        };
+        let hue = ((f64::from(hue) / 6.0 + 1.0) % 1.0) as f32;
+        let hue = ((f64::from(hue) * 255.0) as u8).wrapping_add(shift);
+        let saturation = (f64::from(chroma / f32::from(max)) * 255.0) as u8;
+        let sixth = (f64::from(hue) * 6.0 / 255.0).floor();
+        let f = (f64::from(hue) * 6.0 / 255.0 - sixth) as f32;
+        let s = (f64::from(saturation) / 255.0) as f32;
+        let v = f64::from(max);
+        let p = (v * (1.0 - f64::from(s))).round() as u8;
+        let q = (v * (1.0 - f64::from(s * f))).round() as u8;
+        let t = (v * (1.0 - f64::from(s) * (1.0 - f64::from(f)))).round() as u8;
+        match sixth as u8 % 6 {
+            0 => [max, t, p],
+            1 => [q, max, p],
+            2 => [p, max, t],
+            3 => [p, q, max],
+            4 => [t, p, max],
+            _ => [max, p, q],
+        }
+    }
+
+    #[test]
+    fn every_colours_hue_turns_as_in_pillow() {
+        let (mut equal, mut near, mut far) = (0, 0, 0);
+        for r in (0..=255).step_by(3) {
+            for g in 0..=255 {
+                for b in (0..=255).step_by(5) {
+                    for shift in [0, 25, 231] {
+                        let theirs = pillow_hue([r, g, b], shift);
+                        let ours = turn_hue([r, g, b], f32::from(shift));
+                        match ours.iter().zip(theirs).map(|(a, b)| a.abs_diff(b)).max() {
+                            Some(0) => equal += 1,
+                            Some(1) => near += 1,
+                            _ => far += 1,
+                        }
+                    }
+                }
+            }
+        }
+        println!("{equal} equal, {near} within a level, {far} further");
+        assert_eq!(far, 0);
+    }
+
+    #[test]
+    fn factors_of_one_change_nothing_and_of_zero_take_all() {
+        let image = Image::new(20, 12, 3, (0..720).map(|v| (v * 37 % 256) as u8).collect());
+        let with = |change: fn(&mut Image, f32), factor| {
+            let mut image = image.clone();
+            change(&mut image, factor);
+            image
+        };
+        for change in [brightness, contrast, saturation] {
+            assert_eq!(with(change, 1.0), image);
+        }
+        assert!(with(brightness, 0.0).pixels().iter().all(|&v| v == 0));
+        let even = with(contrast, 0.0).into_pixels();
+        assert!(even.iter().all(|&v| v == even[0]));
+        assert_eq!(with(saturation, 0.0), image.clone().with_channels(1).with_channels(3));
+    }
+}
