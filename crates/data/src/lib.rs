@@ -3,7 +3,7 @@
 //! Read in this order:
 //!
 //! 1. [`Image`] and [`decode`]: bytes of any common format become 8-bit pixels as a person sees them.
-//! 2. [`Source`]: a numbered set of labelled images, from class folders, IDX or CIFAR files, memory, or drawn.
+//! 2. [`Source`]: a numbered set of labelled images, from class folders, lists, IDX or CIFAR files, memory, or drawn.
 //! 3. [`DataSet`]: the train, validation and test parts found at a path.
 //! 4. [`Preprocess`]: what a network wants to see, and how to make it from an image.
 //! 5. [`order`]: which sample comes when, as a pure function of seed, epoch and position.
@@ -12,6 +12,7 @@
 //!
 //! Without the feature `burn` the crate builds and runs without Burn.
 
+mod cache;
 mod decode;
 mod discover;
 #[cfg(feature = "download")]
@@ -30,6 +31,7 @@ pub mod tensor;
 mod testing;
 pub mod transform;
 
+pub use cache::cache_folder;
 pub use decode::{Limits, decode};
 pub use discover::DataSet;
 pub use error::{Error, ErrorKind, Place, Result};

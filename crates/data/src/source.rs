@@ -2,17 +2,25 @@
 
 mod cifar;
 mod digits;
+mod file;
 mod folder;
 mod idx;
+mod listing;
+mod manifest;
 mod memory;
+mod paths;
 mod splitmix;
+mod stamp;
 mod subset;
+mod tree;
 
 pub use cifar::{Cifar, CifarKind};
 pub use digits::Digits;
-pub(crate) use folder::read_file;
+pub(crate) use file::read_file;
 pub use folder::{Folder, image_files};
 pub use idx::Idx;
+pub use listing::Scan;
+pub use manifest::{Manifest, ManifestParts};
 pub use memory::Memory;
 pub use subset::{Subset, split};
 
