@@ -54,7 +54,7 @@ const USUAL: f64 = 0.9;
 /// Reads and decodes every picture of `set`, on all cores, and tells what is wrong. What is found and its order depend on
 /// the set and the options alone.
 ///
-/// It takes 40 bytes a picture, beside the pictures that are being decoded and the findings that are kept. `progress` is
+/// It takes about 40 bytes a picture, beside the pictures that are being decoded and the findings that are kept. `progress` is
 /// told the pictures that are done and their number, on the calling thread.
 ///
 /// A picture that cannot be read or decoded is a finding, not an error.

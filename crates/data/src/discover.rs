@@ -1,11 +1,13 @@
 //! What image set lies at a path.
 
+mod listing;
 mod parts;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use self::listing::{Listing, has_folders};
 use self::parts::{open_class_folders, open_split_folders};
 use crate::source::{Cifar, CifarKind, Digits, Idx, Manifest, ManifestParts, Scan, Source};
 use crate::{Error, ErrorKind, Result};
@@ -154,92 +156,6 @@ fn missing(path: &Path, error: std::io::Error) -> Error {
         return Error::at(path, ErrorKind::NotADataSet(how.into()));
     }
     Error::at(path, ErrorKind::Missing)
-}
-
-/// The names in a folder, hidden ones left out, sorted.
-struct Listing {
-    root: PathBuf,
-    files: Vec<String>,
-    folders: Vec<String>,
-}
-
-impl Listing {
-    fn of(root: &Path) -> Result<Self> {
-        let mut found = Self { root: root.to_owned(), files: Vec::new(), folders: Vec::new() };
-        for entry in fs::read_dir(root).map_err(|e| Error::at(root, e))? {
-            let entry = entry.map_err(|e| Error::at(root, e))?;
-            // What has no Unicode name is none of the known files.
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            if !name.starts_with('.') {
-                if entry.path().is_dir() { &mut found.folders } else { &mut found.files }.push(name);
-            }
-        }
-        found.files.sort_unstable();
-        found.folders.sort_unstable();
-        Ok(found)
-    }
-
-    /// The one folder with one of these names, in any letter case.
-    fn only_folder(&self, names: &[&str]) -> Result<Option<PathBuf>> {
-        let mut fitting =
-            self.folders.iter().filter(|folder| names.iter().any(|n| n.eq_ignore_ascii_case(folder)));
-        match (fitting.next(), fitting.next()) {
-            (Some(one), Some(other)) => {
-                let message = format!("{one} and {other} could both be the same part; rename or move one");
-                Err(Error::at(&self.root, ErrorKind::NotADataSet(message)))
-            }
-            (one, _) => Ok(one.map(|name| self.root.join(name))),
-        }
-    }
-
-    /// The one file whose name begins so; the plain one where there is also a gzipped one.
-    fn file(&self, beginning: &str) -> Option<PathBuf> {
-        self.files.iter().find(|name| name.starts_with(beginning)).map(|name| self.root.join(name))
-    }
-
-    fn has_idx(&self) -> bool {
-        ["train-images", "t10k-images", "test-images"].iter().any(|name| self.file(name).is_some())
-    }
-
-    fn has_bin(&self) -> bool {
-        self.files.iter().any(|name| name.ends_with(".bin"))
-    }
-
-    /// The folder of a known set in this one, where torchvision or the original archive puts it.
-    fn known_inside(&self) -> Result<Option<Self>> {
-        let mut inside = Vec::new();
-        for place in KNOWN_PLACES {
-            let folder = self.root.join(place);
-            if folder.is_dir() {
-                let found = Self::of(&folder)?;
-                if found.has_idx() || found.has_bin() {
-                    inside.push((place, found));
-                }
-            }
-        }
-        if let [(one, _), (other, _), ..] = &inside[..] {
-            let message = format!("there are several sets in it; give the path of one, as {one} or {other}");
-            return Err(Error::at(&self.root, ErrorKind::NotADataSet(message)));
-        }
-        if inside.is_empty()
-            && let Some(pickled) = PICKLED.iter().find(|name| self.root.join(name).is_dir())
-        {
-            let message =
-                "these are Python pickles, which are not read; fetch the binary version of this set";
-            return Err(Error::at(self.root.join(pickled), ErrorKind::NotADataSet(message.into())));
-        }
-        Ok(inside.pop().map(|(_, found)| found))
-    }
-}
-
-/// Where torchvision and the original archives put their files.
-const KNOWN_PLACES: [&str; 6] =
-    ["raw", "MNIST/raw", "FashionMNIST/raw", "KMNIST/raw", "cifar-10-batches-bin", "cifar-100-binary"];
-/// What torchvision makes of CIFAR.
-const PICKLED: [&str; 2] = ["cifar-10-batches-py", "cifar-100-python"];
-
-fn has_folders(path: &Path) -> Result<bool> {
-    Ok(!Listing::of(path)?.folders.is_empty())
 }
 
 fn open_idx(found: &Listing) -> Result<DataSet> {

@@ -1,5 +1,7 @@
 //! Pictures that come more than once.
 
+use std::collections::HashSet;
+
 use super::sample::Record;
 use super::{CheckOptions, Collector, Problem};
 
@@ -24,9 +26,9 @@ pub(super) fn find_repeats(records: &[Record], options: &CheckOptions, found: &m
     let look = |index: u32| Some(records.get(index as usize)?.look).filter(|look| *look != 0);
     for alike in runs(records.len(), look) {
         // Exact repeats are reported already: one of each is enough.
-        let mut distinct: Vec<usize> = Vec::new();
-        let mut contents = std::collections::HashSet::new();
-        distinct.extend(alike.into_iter().filter(|&index| contents.insert(records[index].content)));
+        let mut contents = HashSet::new();
+        let distinct: Vec<usize> =
+            alike.into_iter().filter(|&index| contents.insert(records[index].content)).collect();
         if distinct.len() > 1 {
             let place = if differ(&distinct, |index| found.part(index)) { " in several parts" } else { "" };
             let message = format!("look alike{place}, with other bytes");

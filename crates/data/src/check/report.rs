@@ -227,10 +227,11 @@ const NAMED: usize = 3;
 
 impl Finding {
     fn write_to(&self, text: &mut String) {
+        let message = shown(&self.message);
         // Writing into a text cannot fail.
         let _ = match &self.first[..] {
-            [] => writeln!(text, "  {}", self.message),
-            [only] => writeln!(text, "  {}: {}", shown(&only.place), self.message),
+            [] => writeln!(text, "  {message}"),
+            [only] => writeln!(text, "  {}: {message}", shown(&only.place)),
             several => {
                 let named: Vec<_> = several
                     .iter()
@@ -239,7 +240,7 @@ impl Finding {
                     .collect();
                 let more = self.pictures - named.len();
                 let more = if more > 0 { format!(", … and {more} more") } else { String::new() };
-                writeln!(text, "  {}{more}: {}", named.join(", "), self.message)
+                writeln!(text, "  {}{more}: {message}", named.join(", "))
             }
         };
     }

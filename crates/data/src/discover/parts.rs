@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{DataSet, Listing, has_folders};
+use super::DataSet;
+use super::listing::{Listing, has_folders};
 use crate::Result;
 use crate::source::{Folder, Manifest, Scan, Source};
 

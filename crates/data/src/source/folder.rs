@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::file::read_file;
-use super::listing::Scan;
 use super::paths::{Paths, name_from_bytes};
+use super::scan::Scan;
 use super::tree::Tree;
 use super::{Source, Stored};
 use crate::{Error, ErrorKind, Place, Result};
