@@ -112,6 +112,33 @@ fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<DynamicImage, ErrorKind>
     Ok(decoded)
 }
 
+/// The format that `bytes` begin as, if [`decode`] knows it.
+pub(crate) fn format_of(bytes: &[u8]) -> Option<&'static str> {
+    image::guess_format(bytes).ok().and_then(format_name)
+}
+
+/// The format that files with this extension are of, if [`decode`] knows it.
+pub(crate) fn format_named(extension: &str) -> Option<&'static str> {
+    match extension.to_ascii_lowercase().as_str() {
+        "jpe" => Some("jpeg"),
+        "dib" => Some("bmp"),
+        other => ImageFormat::from_extension(other).and_then(format_name),
+    }
+}
+
+fn format_name(format: ImageFormat) -> Option<&'static str> {
+    match format {
+        ImageFormat::Bmp => Some("bmp"),
+        ImageFormat::Gif => Some("gif"),
+        ImageFormat::Jpeg => Some("jpeg"),
+        ImageFormat::Png => Some("png"),
+        ImageFormat::Pnm => Some("pnm"),
+        ImageFormat::Tiff => Some("tiff"),
+        ImageFormat::WebP => Some("webp"),
+        _ => None,
+    }
+}
+
 fn decode_as(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<DynamicImage, ErrorKind> {
     let mut allowed = image::Limits::no_limits();
     allowed.max_image_width = Some(limits.max_width);
@@ -290,6 +317,26 @@ mod tests {
         }
         assert!(!is_image(b"P3rhaps a letter"));
         assert!(is_image(b"P3\n1 1\n"));
+    }
+
+    #[test]
+    fn formats_are_told_by_bytes_and_by_name() {
+        use ImageFormat::{Bmp, Gif, Jpeg, Png, Pnm, Tiff, WebP};
+        for (format, extensions) in [
+            (Jpeg, &["jpg", "JPEG", "jpe", "jfif"][..]),
+            (Bmp, &["bmp", "dib"]),
+            (Pnm, &["pnm", "pbm", "pgm", "ppm"]),
+            (Tiff, &["tif", "tiff"]),
+            (Png, &["png"]),
+            (Gif, &["gif"]),
+            (WebP, &["webp"]),
+        ] {
+            let told = format_of(&encode(RgbImage::new(2, 2), format)).unwrap();
+            for extension in extensions {
+                assert_eq!(format_named(extension), Some(told), "{extension}");
+            }
+        }
+        assert_eq!((format_of(b"text"), format_named("txt"), format_named("avif")), (None, None, None));
     }
 
     #[test]

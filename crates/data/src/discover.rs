@@ -1,10 +1,15 @@
 //! What image set lies at a path.
 
+mod listing;
+mod parts;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::source::{Cifar, CifarKind, Digits, Folder, Idx, Source};
+use self::listing::{Listing, has_folders};
+use self::parts::{open_class_folders, open_split_folders};
+use crate::source::{Cifar, CifarKind, Digits, Idx, Manifest, ManifestParts, Scan, Source};
 use crate::{Error, ErrorKind, Result};
 
 /// The parts of an image set. All parts have the same classes in the same order.
@@ -19,6 +24,8 @@ pub struct DataSet {
     pub test: Option<Arc<dyn Source>>,
     /// One sentence for people: what was found.
     pub description: String,
+    /// What lies at the path and is in no part, a sentence each.
+    pub left_out: Vec<String>,
 }
 
 /// Names that [`DataSet::open`] knows when there is no such path.
@@ -27,15 +34,30 @@ pub(crate) const NAMED: [&str; 4] = ["mnist", "fashion-mnist", "cifar10", "cifar
 impl DataSet {
     /// Opens whatever image set lies at `path`:
     ///
-    /// - class folders, `CLASS/IMAGE`, or `train/CLASS/IMAGE` beside `val`, `valid` or `validation` and `test`;
+    /// - class folders, `CLASS/**/IMAGE`;
+    /// - `train` or `training` with class folders, beside such folders called `val`, `valid`, `validation` or `dev`, and
+    ///   `test` or `testing`, in any letter case: ImageNet, and the original Tiny-ImageNet, whose validation classes are in
+    ///   `val/val_annotations.txt`;
     /// - the IDX files of MNIST and its relatives, `train-images*`, `train-labels*` and `t10k-*`, gzipped or not;
-    /// - the binary files of CIFAR-10 and CIFAR-100, or a single file of their records.
+    /// - the binary files of CIFAR-10 and CIFAR-100, or a single file of their records;
+    /// - the folders that torchvision puts these into: `MNIST/raw`, `FashionMNIST/raw`, `KMNIST/raw`,
+    ///   `cifar-10-batches-bin`, `cifar-100-binary`;
+    /// - a list of images and labels, `.csv`, `.tsv` or `.jsonl`: a [`Manifest`].
     ///
     /// # Errors
     ///
     /// When there is nothing at `path`, nothing known in it, or a part of it is damaged or has other classes
     /// than the training part.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, &mut Scan::new())
+    }
+
+    /// [`DataSet::open`], with folders listed as `scan` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataSet::open`].
+    pub fn open_with(path: impl AsRef<Path>, scan: &mut Scan<'_>) -> Result<Self> {
         let path = path.as_ref();
         let metadata = fs::metadata(path).map_err(|e| missing(path, e))?;
         if metadata.is_file() {
@@ -43,19 +65,23 @@ impl DataSet {
         }
         let found = Listing::of(path)?;
         // A class may be called "train", too: then it has images in it, not folders.
-        if let Some(train) = found.folder("train")
+        if let Some(train) = found.only_folder(&parts::TRAIN)?
             && has_folders(&train)?
         {
-            return open_split_folders(&found, &train);
+            return open_split_folders(&found, &train, scan);
         }
-        if ["train-images", "t10k-images", "test-images"].iter().any(|name| found.file(name).is_some()) {
+        if found.has_idx() {
             return open_idx(&found);
         }
         // Beside class folders a .bin file is something else.
-        if found.folders.is_empty() && found.files.iter().any(|name| name.ends_with(".bin")) {
+        if found.folders.is_empty() && found.has_bin() {
             return open_cifar(&found);
         }
-        Ok(Self::from_parts(Folder::open(path)?, None, None))
+        match found.known_inside()? {
+            Some(inside) if inside.has_idx() => open_idx(&inside),
+            Some(inside) => open_cifar(&inside),
+            None => open_class_folders(path, scan),
+        }
     }
 
     /// The digits that this crate draws itself: 6,000 to train on and 1,000 to test on, made from `seed`.
@@ -69,9 +95,17 @@ impl DataSet {
     }
 
     fn from_parts<S: Source + 'static>(train: S, valid: Option<S>, test: Option<S>) -> Self {
-        let description = describe(&train, valid.as_ref(), test.as_ref());
         let share = |part: S| -> Arc<dyn Source> { Arc::new(part) };
-        Self { train: Arc::new(train), valid: valid.map(share), test: test.map(share), description }
+        Self::from_shared(share(train), valid.map(share), test.map(share))
+    }
+
+    fn from_shared(
+        train: Arc<dyn Source>,
+        valid: Option<Arc<dyn Source>>,
+        test: Option<Arc<dyn Source>>,
+    ) -> Self {
+        let description = describe(train.as_ref(), valid.as_deref(), test.as_deref());
+        Self { train, valid, test, description, left_out: Vec::new() }
     }
 }
 
@@ -82,7 +116,7 @@ impl std::fmt::Debug for DataSet {
 }
 
 /// "Found 1,534 images in 10 classes (train 1,134, validation 400)."
-fn describe<S: Source>(train: &S, valid: Option<&S>, test: Option<&S>) -> String {
+fn describe(train: &dyn Source, valid: Option<&dyn Source>, test: Option<&dyn Source>) -> String {
     let parts = [("train", Some(train)), ("validation", valid), ("test", test)];
     let counts: Vec<_> = parts.into_iter().filter_map(|(name, part)| Some((name, part?.len()))).collect();
     let total: usize = counts.iter().map(|(_, count)| count).sum();
@@ -122,56 +156,6 @@ fn missing(path: &Path, error: std::io::Error) -> Error {
         return Error::at(path, ErrorKind::NotADataSet(how.into()));
     }
     Error::at(path, ErrorKind::Missing)
-}
-
-/// The names in a folder, hidden ones left out, sorted.
-struct Listing {
-    root: PathBuf,
-    files: Vec<String>,
-    folders: Vec<String>,
-}
-
-impl Listing {
-    fn of(root: &Path) -> Result<Self> {
-        let mut found = Self { root: root.to_owned(), files: Vec::new(), folders: Vec::new() };
-        for entry in fs::read_dir(root).map_err(|e| Error::at(root, e))? {
-            let entry = entry.map_err(|e| Error::at(root, e))?;
-            // What has no Unicode name is none of the known files.
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            if !name.starts_with('.') {
-                if entry.path().is_dir() { &mut found.folders } else { &mut found.files }.push(name);
-            }
-        }
-        found.files.sort_unstable();
-        found.folders.sort_unstable();
-        Ok(found)
-    }
-
-    /// The folder with this name in any letter case.
-    fn folder(&self, wanted: &str) -> Option<PathBuf> {
-        self.folders.iter().find(|name| name.eq_ignore_ascii_case(wanted)).map(|name| self.root.join(name))
-    }
-
-    /// The one file whose name begins so; the plain one where there is also a gzipped one.
-    fn file(&self, beginning: &str) -> Option<PathBuf> {
-        self.files.iter().find(|name| name.starts_with(beginning)).map(|name| self.root.join(name))
-    }
-}
-
-fn open_split_folders(found: &Listing, train: &Path) -> Result<DataSet> {
-    let train = Folder::open(train)?;
-    let part = |names: &[&str]| match names.iter().find_map(|name| found.folder(name)) {
-        // The original Tiny-ImageNet and many contests have a test folder without classes.
-        Some(path) if has_folders(&path)? => Folder::with_classes(path, train.class_names()).map(Some),
-        _ => Ok(None),
-    };
-    let valid = part(&["val", "valid", "validation"])?;
-    let test = part(&["test"])?;
-    Ok(DataSet::from_parts(train, valid, test))
-}
-
-fn has_folders(path: &Path) -> Result<bool> {
-    Ok(!Listing::of(path)?.folders.is_empty())
 }
 
 fn open_idx(found: &Listing) -> Result<DataSet> {
@@ -225,11 +209,15 @@ fn cifar_kind(file: &Path) -> Result<CifarKind> {
 
 fn open_file(path: &Path) -> Result<DataSet> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    if Manifest::is_list(path) {
+        let ManifestParts { train, valid, test } = Manifest::open_parts(path)?;
+        return Ok(DataSet::from_parts(train, valid, test));
+    }
     if name.ends_with(".bin") {
         return Ok(DataSet::from_parts(Cifar::open(&[path], cifar_kind(path)?)?, None, None));
     }
-    let message =
-        "this is one file, not an image set; give the folder that has class folders, IDX or CIFAR files";
+    let message = "this is one file, not an image set; give the folder that has class folders, IDX or CIFAR files, \
+                   or a .csv, .tsv or .jsonl file of paths and labels";
     Err(Error::at(path, ErrorKind::NotADataSet(message.into())))
 }
 
@@ -324,6 +312,52 @@ mod tests {
         assert_eq!(DataSet::open(hundred.path()).unwrap().train.class_names().len(), 100);
         fs::write(hundred.path().join("train.bin"), vec![1; 3000]).unwrap();
         assert!(DataSet::open(hundred.path()).unwrap_err().to_string().contains("train.bin: its 3000 bytes"));
+    }
+
+    #[test]
+    fn folders_that_torchvision_makes_are_found() {
+        let root = tempfile::tempdir().unwrap();
+        let put = |name: &str, bytes: &[u8]| {
+            let path = root.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        };
+        put(
+            "FashionMNIST/raw/train-images-idx3-ubyte",
+            &[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 5, 6],
+        );
+        put("FashionMNIST/raw/train-labels-idx1-ubyte", &[0, 0, 8, 1, 0, 0, 0, 2, 0, 2]);
+        for path in ["", "FashionMNIST", "FashionMNIST/raw"] {
+            let set = DataSet::open(root.path().join(path)).unwrap();
+            assert_eq!(set.description, "Found 2 images in 10 classes", "{path}");
+            assert_eq!(set.train.class_names()[9], "Ankle boot");
+        }
+        put("cifar-10-batches-bin/data_batch_1.bin", &[1; 2 * 3073]);
+        put("cifar-10-batches-bin/batches.meta.txt", b"");
+        let error = DataSet::open(root.path()).unwrap_err().to_string();
+        assert!(error.contains("several sets") && error.contains("cifar-10-batches-bin"), "{error}");
+        fs::remove_dir_all(root.path().join("FashionMNIST")).unwrap();
+        assert_eq!(lens(&DataSet::open(root.path()).unwrap()), (2, None, None));
+        fs::remove_dir_all(root.path().join("cifar-10-batches-bin")).unwrap();
+        put("cifar-10-batches-py/data_batch_1", b"pickle");
+        assert!(DataSet::open(root.path()).unwrap_err().to_string().contains("the binary version"));
+    }
+
+    #[test]
+    fn a_list_is_a_data_set() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), &["1.png", "2.png", "3.png"]);
+        let csv = root.path().join("list.csv");
+        fs::write(&csv, "image,label,split\n1.png,cat,train\n2.png,dog,train\n3.png,cat,val\n").unwrap();
+        let set = DataSet::open(&csv).unwrap();
+        assert_eq!(set.description, "Found 3 images in 2 classes (train 2, validation 1)");
+        let jsonl = root.path().join("list.jsonl");
+        fs::write(&jsonl, "{\"path\":\"1.png\",\"label\":0}\n{\"path\":\"2.png\",\"label\":1}\n").unwrap();
+        assert_eq!(DataSet::open(&jsonl).unwrap().description, "Found 2 images in 2 classes");
+        fs::write(&jsonl, "{\"path\":\"1.png\"}\n").unwrap();
+        assert!(
+            DataSet::open(&jsonl).unwrap_err().to_string().contains("list.jsonl: line 1: it has no label")
+        );
     }
 
     #[test]

@@ -22,7 +22,9 @@ pub struct Place {
     pub path: Option<PathBuf>,
     /// The record inside the file, counted from 0.
     pub record: Option<u64>,
-    /// The name of the entry inside an archive.
+    /// The line of the file, counted from 1.
+    pub line: Option<u64>,
+    /// The name of the entry inside an archive, or of the file that a list names.
     pub entry: Option<String>,
     /// Where it begins in the file, in bytes.
     pub offset: Option<u64>,
@@ -39,6 +41,12 @@ impl Place {
     #[must_use]
     pub fn record(path: impl Into<PathBuf>, record: u64) -> Self {
         Self { record: Some(record), ..Self::path(path) }
+    }
+
+    /// Line `line` (from 1) of the file at `path`.
+    #[must_use]
+    pub fn line(path: impl Into<PathBuf>, line: u64) -> Self {
+        Self { line: Some(line), ..Self::path(path) }
     }
 
     /// The entry called `entry` of the archive at `path`, which begins at byte `offset`.
@@ -61,6 +69,9 @@ impl fmt::Display for Place {
         }
         if let Some(record) = self.record {
             part(f, format_args!("record {record}"))?;
+        }
+        if let Some(line) = self.line {
+            part(f, format_args!("line {line}"))?;
         }
         match (&self.entry, self.offset) {
             (Some(entry), Some(offset)) => part(f, format_args!("{entry} at byte {offset}"))?,

@@ -3,8 +3,9 @@
 //! Read in this order:
 //!
 //! 1. [`Image`] and [`decode`]: bytes of any common format become 8-bit pixels as a person sees them.
-//! 2. [`Source`]: a numbered set of labelled images, from class folders, IDX or CIFAR files, memory, or drawn.
-//! 3. [`DataSet`]: the train, validation and test parts found at a path.
+//! 2. [`Source`]: a numbered set of labelled images, from class folders, lists, IDX or CIFAR files, memory, or drawn.
+//! 3. [`DataSet`]: the train, validation and test parts found at a path; [`mod@check`] tells what is wrong with them, and
+//!    [`dataset_stats`] what they are like.
 //! 4. [`Preprocess`]: what a network wants to see, and how to make it from an image.
 //! 5. [`order`]: which sample comes when, as a pure function of seed, epoch and position.
 //! 6. [`Loader`]: worker threads that turn all of it into batches, in that order.
@@ -12,6 +13,8 @@
 //!
 //! Without the feature `burn` the crate builds and runs without Burn.
 
+mod cache;
+pub mod check;
 mod decode;
 mod discover;
 #[cfg(feature = "download")]
@@ -19,6 +22,7 @@ pub mod download;
 mod error;
 mod image;
 pub mod jpeg;
+mod in_order;
 mod loader;
 pub mod order;
 mod preprocess;
@@ -31,6 +35,8 @@ pub mod tensor;
 mod testing;
 pub mod transform;
 
+pub use cache::cache_folder;
+pub use check::{CheckOptions, CheckReport, check};
 pub use decode::{Limits, decode};
 pub use discover::DataSet;
 pub use error::{Error, ErrorKind, Place, Result};
@@ -39,5 +45,5 @@ pub use loader::{BadSample, Batch, Batches, Loader, LoaderConfig, LoaderStats, O
 pub use preprocess::{Preprocess, Resize};
 pub use resize::{Filter, Region, resize, resize_region};
 pub use source::{Sample, Source, Stored, class_counts, split};
-pub use stats::{PixelStats, pixel_stats};
+pub use stats::{PixelStats, Spread, Stats, dataset_stats, pixel_stats};
 pub use transform::Augment;

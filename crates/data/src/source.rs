@@ -2,18 +2,26 @@
 
 mod cifar;
 mod digits;
+mod file;
 mod folder;
 mod idx;
+mod manifest;
 mod memory;
+mod paths;
+mod scan;
 mod splitmix;
+mod stamp;
 mod subset;
+mod tree;
 
 pub use cifar::{Cifar, CifarKind};
 pub use digits::Digits;
-pub(crate) use folder::read_file;
+pub(crate) use file::read_file;
 pub use folder::{Folder, image_files};
 pub use idx::Idx;
+pub use manifest::{Manifest, ManifestParts};
 pub use memory::Memory;
+pub use scan::Scan;
 pub use subset::{Subset, split};
 
 use crate::{Error, Image, Limits, Place, Result, decode};

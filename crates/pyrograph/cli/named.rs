@@ -8,16 +8,13 @@ use anyhow::Result;
 pub(crate) fn fetched(data: &str) -> Result<String> {
     use std::path::{Path, PathBuf};
 
+    use pyrograph::data::cache_folder;
     use pyrograph::data::download::{NAMES, fetch};
 
     if Path::new(data).exists() || !NAMES.contains(&data) {
         return Ok(data.to_owned());
     }
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let cache = variable("PYROGRAPH_CACHE")
-        .or_else(|| variable("XDG_CACHE_HOME").map(|folder| folder.join("pyrograph")))
-        .or_else(|| variable("HOME").map(|folder| folder.join(".cache/pyrograph")))
-        .unwrap_or_else(|| PathBuf::from(".pyrograph-cache"));
+    let cache = cache_folder().unwrap_or_else(|| PathBuf::from(".pyrograph-cache"));
     let mut said = 0;
     let folder = fetch(data, &cache, &mut |file, done, total| {
         // A line every tenth part: readable in a terminal and in a log.

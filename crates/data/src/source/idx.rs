@@ -113,8 +113,8 @@ impl Idx {
 fn is_fashion(images: &Path) -> bool {
     let says = |part: &std::ffi::OsStr| part.to_string_lossy().to_lowercase().contains("fashion");
     let resolved = std::fs::canonicalize(images).unwrap_or_else(|_| images.to_owned());
-    // The folder and the file, not every folder above them.
-    resolved.iter().rev().take(2).any(says)
+    // The file, its folder, and the one above, as in `FashionMNIST/raw`; not every folder above them.
+    resolved.iter().rev().take(3).any(says)
 }
 
 /// The dimensions and values of an IDX file of unsigned bytes.

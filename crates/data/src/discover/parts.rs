@@ -1,0 +1,94 @@
+//! Class folders, alone or in the folders of parts.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::DataSet;
+use super::listing::{Listing, has_folders};
+use crate::Result;
+use crate::source::{Folder, Manifest, Scan, Source};
+
+/// The names of the folder of the training part, in any letter case.
+pub(super) const TRAIN: [&str; 2] = ["train", "training"];
+const VALID: [&str; 4] = ["val", "valid", "validation", "dev"];
+const TEST: [&str; 2] = ["test", "testing"];
+
+/// The classes of Tiny-ImageNet's validation part.
+const ANNOTATIONS: &str = "val_annotations.txt";
+
+/// `CLASS/**/IMAGE`.
+pub(super) fn open_class_folders(path: &Path, scan: &mut Scan<'_>) -> Result<DataSet> {
+    let folder = Folder::open_with(path, None, scan)?;
+    let left_out = ignored(&folder);
+    let mut set = DataSet::from_parts(folder, None, None);
+    set.left_out.extend(left_out);
+    Ok(set)
+}
+
+/// `train/CLASS/**/IMAGE` and the other parts beside it.
+pub(super) fn open_split_folders(found: &Listing, train: &Path, scan: &mut Scan<'_>) -> Result<DataSet> {
+    let mut left_out = Vec::new();
+    let folder = Folder::open_with(train, None, scan)?;
+    left_out.extend(ignored(&folder));
+    let mut used = vec![train.to_owned()];
+    let mut part = |names: &[&str]| -> Result<Option<Arc<dyn Source>>> {
+        let Some(path) = found.only_folder(names)? else { return Ok(None) };
+        let part = open_part(&path, folder.class_names(), scan, &mut left_out)?;
+        used.extend(part.is_some().then_some(path));
+        Ok(part)
+    };
+    let valid = part(&VALID)?;
+    let test = part(&TEST)?;
+    let unused: Vec<&str> = found
+        .folders
+        .iter()
+        .filter(|name| !used.contains(&found.root.join(name)))
+        .map(String::as_str)
+        .collect();
+    let mut set = DataSet::from_shared(Arc::new(folder), valid, test);
+    if !unused.is_empty() {
+        set.description += &format!("; left out: {}", unused.join(", "));
+        let is_part = |name: &&&str| VALID.iter().chain(&TEST).any(|part| part.eq_ignore_ascii_case(name));
+        for name in &unused {
+            let why = if is_part(&name) { "has no class folders" } else { "is not called as a part is" };
+            set.left_out.push(format!("{}: the folder {why}", found.root.join(name).display()));
+        }
+    }
+    set.left_out.append(&mut left_out);
+    Ok(set)
+}
+
+/// A part beside the training part; none when nothing in it says what the pictures show.
+fn open_part(
+    path: &Path,
+    class_names: &[String],
+    scan: &mut Scan<'_>,
+    left_out: &mut Vec<String>,
+) -> Result<Option<Arc<dyn Source>>> {
+    let only_images =
+        Listing::of(path)?.folders == ["images"] && !class_names.iter().any(|name| name == "images");
+    let annotations = path.join(ANNOTATIONS);
+    if only_images && annotations.is_file() {
+        return Ok(Some(Arc::new(Manifest::open_annotations(&annotations, class_names)?)));
+    }
+    // The test pictures of ImageNet, Tiny-ImageNet and of contests have no labels.
+    if only_images || !has_folders(path)? {
+        return Ok(None);
+    }
+    let folder = Folder::open_with(path, Some(class_names), scan)?;
+    left_out.extend(ignored(&folder));
+    Ok(Some(Arc::new(folder)))
+}
+
+/// "photos: 12 files are no images in class folders: a.txt, b.txt, …"
+fn ignored(folder: &Folder) -> Option<String> {
+    let count = folder.ignored();
+    let names: Vec<String> = folder.first_ignored().iter().map(|path| path.display().to_string()).collect();
+    let more = if count > names.len() { ", …" } else { "" };
+    let files = if count == 1 { "1 file is no image" } else { &format!("{count} files are no images") };
+    (count > 0)
+        .then(|| format!("{}: {files} of a class: {}{more}", folder.root().display(), names.join(", ")))
+}
+
+#[cfg(test)]
+mod tests;
