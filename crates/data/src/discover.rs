@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::source::{Cifar, CifarKind, Digits, Folder, Idx, Source};
+use crate::source::{Cifar, CifarKind, Digits, Folder, Idx, Shards, Source};
 use crate::{Error, ErrorKind, Result};
 
 /// The parts of an image set. All parts have the same classes in the same order.
@@ -28,6 +28,7 @@ impl DataSet {
     /// Opens whatever image set lies at `path`:
     ///
     /// - class folders, `CLASS/IMAGE`, or `train/CLASS/IMAGE` beside `val`, `valid` or `validation` and `test`;
+    /// - tar shards with indexes, or `train` beside `val`, `valid` or `validation` and `test` folders of them, or a single one;
     /// - the IDX files of MNIST and its relatives, `train-images*`, `train-labels*` and `t10k-*`, gzipped or not;
     /// - the binary files of CIFAR-10 and CIFAR-100, or a single file of their records.
     ///
@@ -47,6 +48,14 @@ impl DataSet {
             && has_folders(&train)?
         {
             return open_split_folders(&found, &train);
+        }
+        if let Some(train) = found.folder("train")
+            && Listing::of(&train)?.has_shards()
+        {
+            return open_split_shards(&found, &train);
+        }
+        if found.has_shards() {
+            return Ok(Self::from_parts(Shards::open(path)?, None, None));
         }
         if ["train-images", "t10k-images", "test-images"].iter().any(|name| found.file(name).is_some()) {
             return open_idx(&found);
@@ -152,6 +161,11 @@ impl Listing {
         self.folders.iter().find(|name| name.eq_ignore_ascii_case(wanted)).map(|name| self.root.join(name))
     }
 
+    /// Whether it holds shards. Beside class folders a .tar file is something else.
+    fn has_shards(&self) -> bool {
+        self.folders.is_empty() && self.files.iter().any(|name| name.ends_with(".tar"))
+    }
+
     /// The one file whose name begins so; the plain one where there is also a gzipped one.
     fn file(&self, beginning: &str) -> Option<PathBuf> {
         self.files.iter().find(|name| name.starts_with(beginning)).map(|name| self.root.join(name))
@@ -163,6 +177,19 @@ fn open_split_folders(found: &Listing, train: &Path) -> Result<DataSet> {
     let part = |names: &[&str]| match names.iter().find_map(|name| found.folder(name)) {
         // The original Tiny-ImageNet and many contests have a test folder without classes.
         Some(path) if has_folders(&path)? => Folder::with_classes(path, train.class_names()).map(Some),
+        _ => Ok(None),
+    };
+    let valid = part(&["val", "valid", "validation"])?;
+    let test = part(&["test"])?;
+    Ok(DataSet::from_parts(train, valid, test))
+}
+
+fn open_split_shards(found: &Listing, train: &Path) -> Result<DataSet> {
+    let train = Shards::open(train)?;
+    let part = |names: &[&str]| match names.iter().find_map(|name| found.folder(name)) {
+        Some(path) if Listing::of(&path)?.has_shards() => {
+            Shards::with_classes(path, train.class_names()).map(Some)
+        }
         _ => Ok(None),
     };
     let valid = part(&["val", "valid", "validation"])?;
@@ -227,6 +254,9 @@ fn open_file(path: &Path) -> Result<DataSet> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     if name.ends_with(".bin") {
         return Ok(DataSet::from_parts(Cifar::open(&[path], cifar_kind(path)?)?, None, None));
+    }
+    if name.ends_with(".tar") {
+        return Ok(DataSet::from_parts(Shards::open(path)?, None, None));
     }
     let message =
         "this is one file, not an image set; give the folder that has class folders, IDX or CIFAR files";
@@ -324,6 +354,20 @@ mod tests {
         assert_eq!(DataSet::open(hundred.path()).unwrap().train.class_names().len(), 100);
         fs::write(hundred.path().join("train.bin"), vec![1; 3000]).unwrap();
         assert!(DataSet::open(hundred.path()).unwrap_err().to_string().contains("train.bin: its 3000 bytes"));
+    }
+
+    #[test]
+    fn shards_with_or_without_parts_are_found() {
+        let root = tempfile::tempdir().unwrap();
+        for (part, count) in [("train", 8), ("validation", 4), ("test", 3)] {
+            let options = crate::pack::PackOptions::default();
+            crate::pack::pack(&Digits::new(count, 1), root.path().join(part), &options, &mut |_| ()).unwrap();
+        }
+        let set = DataSet::open(root.path()).unwrap();
+        assert_eq!(set.description, "Found 15 images in 10 classes (train 8, validation 4, test 3)");
+        let train = root.path().join("train");
+        assert_eq!(lens(&DataSet::open(&train).unwrap()), (8, None, None));
+        assert_eq!(lens(&DataSet::open(train.join("shard-000000.tar")).unwrap()), (8, None, None));
     }
 
     #[test]

@@ -18,10 +18,13 @@ mod discover;
 pub mod download;
 mod error;
 mod image;
+mod in_order;
 mod loader;
 pub mod order;
+pub mod pack;
 mod preprocess;
 mod resize;
+pub mod shard;
 pub mod source;
 mod stats;
 #[cfg(feature = "burn")]

@@ -5,15 +5,17 @@ mod digits;
 mod folder;
 mod idx;
 mod memory;
+mod shards;
 mod splitmix;
 mod subset;
 
 pub use cifar::{Cifar, CifarKind};
 pub use digits::Digits;
-pub(crate) use folder::read_file;
 pub use folder::{Folder, image_files};
+pub(crate) use folder::{has_image_extension, read_file};
 pub use idx::Idx;
 pub use memory::Memory;
+pub use shards::Shards;
 pub use subset::{Subset, split};
 
 use crate::{Error, Image, Limits, Place, Result, decode};

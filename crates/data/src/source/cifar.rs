@@ -198,7 +198,7 @@ mod tests {
         conforms(&ten);
         assert_eq!(ten.read(1).unwrap().image.pixels()[..6], [1, 2, 3, 2, 3, 4]);
         assert_eq!(ten.class_names()[ten.label(1) as usize], "truck");
-        assert!(ten.key(2).ends_with("b.bin#0"), "{}", ten.key(2));
+        assert!(ten.place(2).to_string().ends_with("b.bin: record 0"), "{}", ten.place(2));
 
         std::fs::write(&files[0], records(&[&[3, 99], &[9, 0]])).unwrap();
         let hundred = Cifar::open(&files[..1], CifarKind::Hundred).unwrap();

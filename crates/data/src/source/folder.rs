@@ -259,7 +259,7 @@ pub(crate) fn read_file(path: &Path, buffer: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-fn has_image_extension(name: &OsStr) -> bool {
+pub(crate) fn has_image_extension(name: &OsStr) -> bool {
     let extension = Path::new(name).extension().and_then(OsStr::to_str);
     extension.is_some_and(|e| EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(e)))
 }
