@@ -78,8 +78,9 @@ pub fn check(
     for (_, source) in &parts {
         let start = records.len();
         in_order(
-            source.len(),
-            |buffer, index| examine(*source, index, options, buffer),
+            0..source.len(),
+            rayon::current_num_threads(),
+            |index| Ok(examine(*source, index, options, &mut Vec::new())),
             |index, examined| {
                 for (problem, message) in examined.problems {
                     found.add(problem, &[start + index], 1, message);

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::listing::{Listing, has_folders};
-use self::parts::{open_class_folders, open_split_folders};
-use crate::source::{Cifar, CifarKind, Digits, Idx, Manifest, ManifestParts, Scan, Source};
+use self::parts::{open_class_folders, open_split_folders, open_split_shards};
+use crate::source::{Cifar, CifarKind, Digits, Idx, Manifest, ManifestParts, Scan, Shards, Source};
 use crate::{Error, ErrorKind, Result};
 
 /// The parts of an image set. All parts have the same classes in the same order.
@@ -38,6 +38,7 @@ impl DataSet {
     /// - `train` or `training` with class folders, beside such folders called `val`, `valid`, `validation` or `dev`, and
     ///   `test` or `testing`, in any letter case: ImageNet, and the original Tiny-ImageNet, whose validation classes are in
     ///   `val/val_annotations.txt`;
+    /// - tar shards with indexes, or `train` beside folders of other parts that hold them, or a single one;
     /// - the IDX files of MNIST and its relatives, `train-images*`, `train-labels*` and `t10k-*`, gzipped or not;
     /// - the binary files of CIFAR-10 and CIFAR-100, or a single file of their records;
     /// - the folders that torchvision puts these into: `MNIST/raw`, `FashionMNIST/raw`, `KMNIST/raw`,
@@ -69,6 +70,14 @@ impl DataSet {
             && has_folders(&train)?
         {
             return open_split_folders(&found, &train, scan);
+        }
+        if let Some(train) = found.only_folder(&parts::TRAIN)?
+            && Listing::of(&train)?.has_shards()
+        {
+            return open_split_shards(&found, &train);
+        }
+        if found.has_shards() {
+            return Ok(Self::from_parts(Shards::open(path)?, None, None));
         }
         if found.has_idx() {
             return open_idx(&found);
@@ -216,6 +225,9 @@ fn open_file(path: &Path) -> Result<DataSet> {
     if name.ends_with(".bin") {
         return Ok(DataSet::from_parts(Cifar::open(&[path], cifar_kind(path)?)?, None, None));
     }
+    if name.ends_with(".tar") {
+        return Ok(DataSet::from_parts(Shards::open(path)?, None, None));
+    }
     let message = "this is one file, not an image set; give the folder that has class folders, IDX or CIFAR files, \
                    or a .csv, .tsv or .jsonl file of paths and labels";
     Err(Error::at(path, ErrorKind::NotADataSet(message.into())))
@@ -341,6 +353,20 @@ mod tests {
         fs::remove_dir_all(root.path().join("cifar-10-batches-bin")).unwrap();
         put("cifar-10-batches-py/data_batch_1", b"pickle");
         assert!(DataSet::open(root.path()).unwrap_err().to_string().contains("the binary version"));
+    }
+
+    #[test]
+    fn shards_with_or_without_parts_are_found() {
+        let root = tempfile::tempdir().unwrap();
+        for (part, count) in [("train", 8), ("validation", 4), ("test", 3)] {
+            let options = crate::pack::PackOptions::default();
+            crate::pack::pack(&Digits::new(count, 1), root.path().join(part), &options, &mut |_| ()).unwrap();
+        }
+        let set = DataSet::open(root.path()).unwrap();
+        assert_eq!(set.description, "Found 15 images in 10 classes (train 8, validation 4, test 3)");
+        let train = root.path().join("train");
+        assert_eq!(lens(&DataSet::open(&train).unwrap()), (8, None, None));
+        assert_eq!(lens(&DataSet::open(train.join("shard-000000.tar")).unwrap()), (8, None, None));
     }
 
     #[test]

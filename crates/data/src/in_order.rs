@@ -1,60 +1,166 @@
-//! Work on many samples at once whose results come in order.
+//! Many threads that work, one that takes what they make in order.
 
-use rayon::prelude::*;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::Result;
+use crate::{Error, ErrorKind, Result};
 
-/// Samples a thread has before the results are handed over: enough that waiting for the slowest costs little.
-const SAMPLES_A_THREAD: usize = 32;
-
-/// Does `work` for 0 to `count`, on all of rayon's threads, and hands each result to `take`, in order and on the
-/// calling thread. What `take` sees depends on nothing but `work`; as many results wait as a few samples a thread.
-///
-/// `work` gets room for the bytes of a picture, which it may use as it likes.
+/// Calls `work` with every number of `range` on `threads` threads (at least one), and `take` on this one with the results,
+/// in the order of the numbers. How many threads there are decides only how fast it goes. Results that wait are at most
+/// twice the threads.
 ///
 /// # Errors
 ///
-/// The first error of `take` ends the work.
+/// The first failure of `work` in the order of the numbers, or of `take`; what comes after it is not taken. A panic in `work`
+/// is such a failure.
 pub(crate) fn in_order<T: Send>(
-    count: usize,
-    work: impl Fn(&mut Vec<u8>, usize) -> T + Sync,
+    range: Range<usize>,
+    threads: usize,
+    work: impl Fn(usize) -> Result<T> + Sync,
     mut take: impl FnMut(usize, T) -> Result<()>,
 ) -> Result<()> {
-    let step = SAMPLES_A_THREAD * rayon::current_num_threads().max(1);
-    for start in (0..count).step_by(step) {
-        let end = (start + step).min(count);
-        let results: Vec<T> = (start..end).into_par_iter().map_init(Vec::new, &work).collect();
-        for (index, result) in (start..end).zip(results) {
-            take(index, result)?;
+    let threads = threads.clamp(1, range.len().max(1));
+    let queue = Queue {
+        state: Mutex::new(State {
+            next: range.start,
+            first: range.start,
+            done: VecDeque::new(),
+            stop: false,
+        }),
+        end: range.end,
+        ahead: 2 * threads,
+        room: Condvar::new(),
+        ready: Condvar::new(),
+    };
+    std::thread::scope(|scope| {
+        // However this one leaves, the others must not wait for it.
+        let _stop = StopOnDrop(&queue);
+        for number in 0..threads {
+            let thread = std::thread::Builder::new().name(format!("work-{number}"));
+            thread.spawn_scoped(scope, || queue.work(&work)).map_err(|e| {
+                Error::new(ErrorKind::Worker(format!("a thread cannot be started: {e}; use fewer threads")))
+            })?;
+        }
+        range.into_iter().try_for_each(|number| take(number, queue.take()?))
+    })
+}
+
+struct Queue<T> {
+    state: Mutex<State<T>>,
+    end: usize,
+    /// How far the work may be ahead of the taking.
+    ahead: usize,
+    room: Condvar,
+    ready: Condvar,
+}
+
+struct State<T> {
+    /// The next number to work on.
+    next: usize,
+    /// The number of the first of `done`.
+    first: usize,
+    done: VecDeque<Option<Result<T>>>,
+    stop: bool,
+}
+
+impl<T> Queue<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // No code that can panic runs while the lock is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self, work: &(impl Fn(usize) -> Result<T> + Sync)) {
+        loop {
+            let mut state = self.lock();
+            while !state.stop && state.next < self.end && state.next >= state.first + self.ahead {
+                state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            if state.stop || state.next >= self.end {
+                return;
+            }
+            let number = state.next;
+            state.next += 1;
+            state.done.push_back(None);
+            drop(state);
+            let result = catch_unwind(AssertUnwindSafe(|| work(number)));
+            let result = result.unwrap_or_else(|_| {
+                Err(Error::new(ErrorKind::Worker(format!(
+                    "the program failed at item {number}; this is a mistake in it"
+                ))))
+            });
+            let mut state = self.lock();
+            let first = state.first;
+            if let Some(place) = state.done.get_mut(number - first) {
+                *place = Some(result);
+            }
+            self.ready.notify_one();
         }
     }
-    Ok(())
+
+    fn take(&self) -> Result<T> {
+        let mut state = self.lock();
+        loop {
+            if let Some(result) = state.done.front_mut().and_then(Option::take) {
+                state.done.pop_front();
+                state.first += 1;
+                self.room.notify_all();
+                return result;
+            }
+            state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+struct StopOnDrop<'a, T>(&'a Queue<T>);
+
+impl<T> Drop for StopOnDrop<'_, T> {
+    fn drop(&mut self) {
+        self.0.lock().stop = true;
+        self.0.room.notify_all();
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Error, ErrorKind};
+
+    fn failure(number: usize) -> Error {
+        Error::new(ErrorKind::Setting(number.to_string()))
+    }
 
     #[test]
-    fn results_come_in_order_and_the_first_error_ends_the_work() {
-        let mut seen = Vec::new();
-        in_order(
-            1000,
-            |_, index| index * 2,
-            |index, result| {
-                seen.push((index, result));
+    fn results_come_in_order_whatever_the_number_of_threads() {
+        for threads in [0, 1, 2, 7] {
+            let mut taken = Vec::new();
+            let work = |number: usize| {
+                std::thread::sleep(std::time::Duration::from_micros((number * 7919 % 13) as u64 * 20));
+                Ok(number * 2)
+            };
+            in_order(3..60, threads, work, |number, double| {
+                taken.push((number, double));
                 Ok(())
-            },
-        )
-        .unwrap();
-        assert!(seen.iter().enumerate().all(|(at, pair)| *pair == (at, 2 * at)) && seen.len() == 1000);
+            })
+            .unwrap();
+            assert!(taken.into_iter().eq((3..60).map(|n| (n, 2 * n))), "{threads} threads");
+        }
+        in_order(0..0, 4, |_| Ok(()), |_, ()| Ok(())).unwrap();
+    }
 
-        let failed = in_order(
-            1_000_000,
-            |_, index| index,
-            |_, index| if index == 5 { Err(Error::new(ErrorKind::Setting("five".into()))) } else { Ok(()) },
-        );
-        assert_eq!(failed.unwrap_err().to_string(), "five");
+    #[test]
+    fn the_first_failure_ends_it_wherever_it_happens() {
+        let mut taken = 0;
+        let work = |number| if number == 5 || number == 6 { Err(failure(number)) } else { Ok(()) };
+        let error = in_order(0..100, 3, work, |_, ()| {
+            taken += 1;
+            Ok(())
+        });
+        assert_eq!((error.unwrap_err().to_string(), taken), ("5".to_owned(), 5));
+        let error = in_order(0..100, 3, Ok, |number, _| if number == 9 { Err(failure(9)) } else { Ok(()) });
+        assert_eq!(error.unwrap_err().to_string(), "9");
+        let work = |number: usize| if number == 2 { panic!("on purpose") } else { Ok(()) };
+        let error = in_order(0..100, 3, work, |_, ()| Ok(())).unwrap_err();
+        assert!(error.to_string().contains("item 2"), "{error}");
     }
 }

@@ -21,12 +21,14 @@ mod discover;
 pub mod download;
 mod error;
 mod image;
-pub mod jpeg;
 mod in_order;
+pub mod jpeg;
 mod loader;
 pub mod order;
+pub mod pack;
 mod preprocess;
 mod resize;
+pub mod shard;
 pub mod source;
 mod stats;
 #[cfg(feature = "burn")]

@@ -134,7 +134,7 @@ impl Preprocess {
 }
 
 /// Width and height with the shorter side at `short_side`, rounded as torchvision rounds.
-fn short_side_size(image: &Image, short_side: u32) -> (u32, u32) {
+pub(crate) fn short_side_size(image: &Image, short_side: u32) -> (u32, u32) {
     let (width, height) = (u64::from(image.width()), u64::from(image.height()));
     let short = u64::from(short_side);
     if width <= height {

@@ -9,6 +9,7 @@ mod manifest;
 mod memory;
 mod paths;
 mod scan;
+mod shards;
 mod splitmix;
 mod stamp;
 mod subset;
@@ -22,7 +23,9 @@ pub use idx::Idx;
 pub use manifest::{Manifest, ManifestParts};
 pub use memory::Memory;
 pub use scan::Scan;
+pub use shards::Shards;
 pub use subset::{Subset, split};
+pub(crate) use tree::has_image_extension;
 
 use crate::{Error, Image, Limits, Place, Result, decode};
 

@@ -27,11 +27,9 @@ pub struct PixelStats {
 pub fn pixel_stats(source: &dyn Source, preprocess: &Preprocess, limit: usize) -> Result<PixelStats> {
     let samples = Spaced::new(source, limit)?;
     let mut sums = Sums::default();
-    let prepared = |_: &mut Vec<u8>, n| -> Result<Sums> {
-        Ok(Sums::of(&preprocess.apply(source.read(samples.index(n))?.image)))
-    };
-    in_order(samples.count, prepared, |_, one| {
-        sums.add(&one?);
+    let prepared = |n| Ok(Sums::of(&preprocess.apply(source.read(samples.index(n))?.image)));
+    in_order(0..samples.count, rayon::current_num_threads(), prepared, |_, one| {
+        sums.add(&one);
         Ok(())
     })?;
     Ok(sums.stats(usize::from(preprocess.channels)))
@@ -93,8 +91,8 @@ pub fn dataset_stats(
     let [mut widths, mut heights, mut sizes] = [(); 3].map(|()| Tally::default());
     let (mut formats, mut gray_pictures, mut failed) = (BTreeMap::new(), 0, 0);
     let mut first_error = None;
-    let look = |buffer: &mut Vec<u8>, n| Look::at(source, samples.index(n), buffer);
-    in_order(samples.count, look, |n, look| {
+    let look = |n| Ok(Look::at(source, samples.index(n), &mut Vec::new()));
+    in_order(0..samples.count, rayon::current_num_threads(), look, |n, look| {
         match look {
             Ok(look) => {
                 widths.add(look.width.into());

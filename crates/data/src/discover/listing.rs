@@ -52,6 +52,11 @@ impl Listing {
         ["train-images", "t10k-images", "test-images"].iter().any(|name| self.file(name).is_some())
     }
 
+    /// Whether it holds shards. Beside class folders a .tar file is something else.
+    pub(super) fn has_shards(&self) -> bool {
+        self.folders.is_empty() && self.files.iter().any(|name| name.ends_with(".tar"))
+    }
+
     pub(super) fn has_bin(&self) -> bool {
         self.files.iter().any(|name| name.ends_with(".bin"))
     }

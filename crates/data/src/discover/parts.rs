@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::DataSet;
 use super::listing::{Listing, has_folders};
 use crate::Result;
-use crate::source::{Folder, Manifest, Scan, Source};
+use crate::source::{Folder, Manifest, Scan, Shards, Source};
 
 /// The names of the folder of the training part, in any letter case.
 pub(super) const TRAIN: [&str; 2] = ["train", "training"];
@@ -56,6 +56,19 @@ pub(super) fn open_split_folders(found: &Listing, train: &Path, scan: &mut Scan<
     }
     set.left_out.append(&mut left_out);
     Ok(set)
+}
+
+/// Shards of the training part, and of the other parts beside it.
+pub(super) fn open_split_shards(found: &Listing, train: &Path) -> Result<DataSet> {
+    let train = Shards::open(train)?;
+    let part = |names: &[&str]| match found.only_folder(names)? {
+        Some(path) if Listing::of(&path)?.has_shards() => {
+            Shards::with_classes(path, train.class_names()).map(Some)
+        }
+        _ => Ok(None),
+    };
+    let (valid, test) = (part(&VALID)?, part(&TEST)?);
+    Ok(DataSet::from_parts(train, valid, test))
 }
 
 /// A part beside the training part; none when nothing in it says what the pictures show.

@@ -252,7 +252,7 @@ mod tests {
         let labels = idx_bytes(&[3], &[0, 4, 1]);
         let gray = open(&idx_bytes(&[3, 4, 3], &pixels), &gzip(&labels)).unwrap();
         conforms(&gray);
-        assert_eq!(gray.read(1).unwrap().image, Image::new(3, 4, 1, (12..24).collect()));
+        assert_eq!(gray.read(1).unwrap().image, crate::Image::new(3, 4, 1, (12..24).collect()));
         assert_eq!(gray.class_names().len(), 5);
         let color = open(&gzip(&idx_bytes(&[3, 2, 2, 3], &pixels)), &labels).unwrap();
         conforms(&color);

@@ -224,7 +224,8 @@ fn is_image_file(folder: &Path, name: &OsStr) -> Result<bool> {
     Ok(has_image_extension(name) || starts_as_image(&folder.join(name))?)
 }
 
-fn has_image_extension(name: &OsStr) -> bool {
+/// Whether a file of this name is taken for an image.
+pub(crate) fn has_image_extension(name: &OsStr) -> bool {
     let extension = Path::new(name).extension().and_then(OsStr::to_str);
     extension.is_some_and(|e| EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(e)))
 }

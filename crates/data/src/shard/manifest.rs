@@ -1,0 +1,143 @@
+//! `manifest.json`: what a folder of shards holds.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::atomic::AtomicFile;
+use super::class::{Class, MAX_CLASSES};
+use crate::{Error, ErrorKind, Result};
+
+/// The name of the file.
+const NAME: &str = "manifest.json";
+/// The largest such file in bytes.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// A folder of shards. Other keys are left for others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    /// The names of the classes, in label order.
+    pub(crate) classes: Vec<String>,
+    /// The shards, in order; without it, all that are there.
+    pub(crate) shards: Option<Vec<ShardEntry>>,
+}
+
+/// One shard of a folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ShardEntry {
+    /// The file's name.
+    pub(crate) name: String,
+    pub(crate) samples: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Manifest {
+    /// The manifest of `folder`, if it has one.
+    pub(crate) fn read(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(NAME);
+        let mut bytes = Vec::new();
+        let read = File::open(&path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
+        match read {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::at(&path, e)),
+            Ok(read) if read as u64 > MAX_BYTES => {
+                return Err(Error::at(
+                    &path,
+                    ErrorKind::TooLarge("the manifest has more than 256 MiB".into()),
+                ));
+            }
+            Ok(_) => {}
+        }
+        let wrong = |what: String| Error::at(&path, ErrorKind::Corrupt(what));
+        let manifest: Self =
+            serde_json::from_slice(&bytes).map_err(|e| wrong(format!("the manifest cannot be read: {e}")))?;
+        manifest.check().map_err(wrong)?;
+        Ok(Some(manifest))
+    }
+
+    /// Writes the manifest of `folder`.
+    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(NAME);
+        let text = serde_json::to_vec_pretty(self).map_err(|e| Error::at(&path, std::io::Error::from(e)))?;
+        AtomicFile::write(&path, &text)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.classes.is_empty() || self.classes.len() > MAX_CLASSES as usize {
+            return Err(format!(
+                "the manifest has {} classes; it must be 1 to {MAX_CLASSES}",
+                self.classes.len()
+            ));
+        }
+        if let Some(wrong) = self.classes.iter().find(|name| Class::from_name(name).is_err()) {
+            return Err(format!(
+                "the manifest has the class {:?}",
+                wrong.chars().take(50).collect::<String>()
+            ));
+        }
+        let mut sorted: Vec<_> = self.classes.iter().collect();
+        sorted.sort_unstable();
+        if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("the manifest has the class {:?} twice", twice[0]));
+        }
+        let mut shards = self.shards.iter().flatten();
+        match shards.find(|shard| !is_shard_name(&shard.name)) {
+            None => Ok(()),
+            Some(shard) => Err(format!(
+                "the manifest has the shard {:?}; it must be the name of a .tar file beside it",
+                shard.name
+            )),
+        }
+    }
+}
+
+/// A file name, with no folder in it, that ends in `.tar`.
+pub(crate) fn is_shard_name(name: &str) -> bool {
+    name.ends_with(".tar") && !name.starts_with('.') && !name.contains(['/', '\\', ':', '\0'])
+}
+
+/// The shards in `folder` itself, sorted by name.
+pub(crate) fn list_shards(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|e| Error::at(folder, e))? {
+        let entry = entry.map_err(|e| Error::at(folder, e))?;
+        let is_shard = entry.file_name().to_str().is_some_and(is_shard_name);
+        if is_shard && entry.path().is_file() {
+            found.push(entry.path());
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_survives_and_a_hostile_one_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Manifest::read(folder.path()).unwrap(), None);
+        let shards = vec![ShardEntry { name: "a-000000.tar".into(), samples: 3, bytes: 5120 }];
+        let manifest = Manifest { classes: vec!["cat".into(), "dog".into()], shards: Some(shards) };
+        manifest.write(folder.path()).unwrap();
+        assert_eq!(Manifest::read(folder.path()).unwrap(), Some(manifest));
+        for text in [
+            "",
+            "[]",
+            r#"{"classes": []}"#,
+            r#"{"classes": ["a", "a"]}"#,
+            r#"{"classes": ["a\u001b"]}"#,
+            r#"{"classes": ["a"], "shards": [{"name": "../x.tar", "samples": 1, "bytes": 1}]}"#,
+            r#"{"classes": ["a"], "shards": [{"name": "/x.tar", "samples": 1, "bytes": 1}]}"#,
+        ] {
+            fs::write(folder.path().join(NAME), text).unwrap();
+            let error = Manifest::read(folder.path()).unwrap_err().to_string();
+            assert!(error.contains("manifest.json"), "{error}");
+        }
+        fs::write(folder.path().join(NAME), r#"{"classes": ["b", "a"], "by": "hand"}"#).unwrap();
+        assert_eq!(Manifest::read(folder.path()).unwrap().unwrap().classes, ["b", "a"]);
+    }
+}
