@@ -7,6 +7,9 @@ use super::header::ZIGZAG;
 /// Bits that are looked up at once. Codes that are longer (there are few) are searched.
 const LOOK: u32 = 10;
 
+/// Bits that are looked up at once where symbols are passed over.
+const SKIP: u32 = 11;
+
 /// What an entry of a table says, from the lowest bit: 6 bits: how many bits to take. From bit 8: how far the place in the
 /// block moves. From bit 16, 6 bits: 64 less the size of the value (modulo 64). From bit 24, 5 bits: length of the code. Then
 /// the flags. The processor takes shifts modulo 64, so that most fields need no mask.
@@ -48,7 +51,7 @@ pub(super) struct Code {
     /// What the next [`LOOK`] bits begin with.
     one: Box<[Entry; 1 << LOOK]>,
     /// As many symbols as the next bits hold whole, to be passed over.
-    many: Box<[Entry; 1 << LOOK]>,
+    many: Box<[Entry; 1 << SKIP]>,
     has_many: bool,
     /// For each length, the first 16 bits that belong to no code of this length or shorter.
     limit: [u32; 17],
@@ -59,11 +62,10 @@ pub(super) struct Code {
 
 impl Default for Code {
     fn default() -> Self {
-        let none = || Box::new([LONG; 1 << LOOK]);
         Self {
             description: Vec::new(),
-            one: none(),
-            many: none(),
+            one: Box::new([LONG; _]),
+            many: Box::new([LONG; _]),
             has_many: false,
             limit: [0; 17],
             offset: [0; 17],
@@ -75,7 +77,7 @@ impl Default for Code {
 impl Code {
     /// Makes the tables of the code that `description` describes, unless it has them.
     pub(super) fn prepare(&mut self, description: &[u8], is_dc: bool, skips: bool) -> Result<(), Damage> {
-        if self.description != description {
+        if self.description != description || description.is_empty() {
             self.description.clear();
             self.build(description, is_dc)?;
             self.description.extend(description);
@@ -126,22 +128,26 @@ impl Code {
 
     /// Joins symbols that fit into one look.
     fn join(&mut self) {
-        self.many.copy_from_slice(&self.one[..]);
+        for (bits, entry) in self.many.iter_mut().enumerate() {
+            *entry = self.one[bits >> (SKIP - LOOK)];
+        }
         // Each round at most doubles how many symbols an entry stands for.
         for _ in 0..2 {
             let before = self.many.clone();
             for (bits, joined) in self.many.iter_mut().enumerate() {
                 let first = taken(*joined);
-                if *joined & (END | LONG) != 0 || first >= LOOK {
+                if *joined & (END | LONG) != 0 || first >= SKIP {
                     continue;
                 }
-                let next = before[(bits << first) & ((1 << LOOK) - 1)];
-                // All but the value of the last symbol has to lie within the look.
-                let needed = first + taken(next) - size(next);
-                let moved = advance(*joined) + advance(next);
-                if next & LONG == 0 && needed <= LOOK && moved < 64 {
-                    let length = taken(next) - size(next) + first;
-                    *joined = entry(length, size(next), moved as u32) | (next & END);
+                let rest = (bits << first) & ((1 << SKIP) - 1);
+                for next in [before[rest], self.one[rest >> (SKIP - LOOK)]] {
+                    // All but the value of the last symbol has to lie within the look.
+                    let length = first + taken(next) - size(next);
+                    let moved = advance(*joined) + advance(next);
+                    if next & LONG == 0 && length <= SKIP && moved < 64 {
+                        *joined = entry(length, size(next), moved as u32) | (next & END);
+                        break;
+                    }
                 }
             }
         }
@@ -265,7 +271,7 @@ fn coefficients(
 fn skip(supply: &mut Supply<'_>, bits: &mut Place, code: &Code, mut k: usize) -> Result<(), Damage> {
     while k < 63 {
         bits.refill(supply);
-        let mut entry = code.many[(bits.peek() >> (64 - LOOK)) as usize];
+        let mut entry = code.many[(bits.peek() >> (64 - SKIP)) as usize];
         // Near the end of the block, what is joined may belong to the next one.
         if entry & LONG != 0 || k + advance(entry) >= 63 {
             entry = code.look(bits.peek())?;
