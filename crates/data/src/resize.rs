@@ -128,13 +128,13 @@ fn precisely(
     let narrow = |value: u16| ((u32::from(value) + 128) / 257) as u8;
     let pixels = match image.channels() {
         1 => {
-            let rows = rows.iter().map(|&v| U16::new(widen(v))).collect();
-            let out = convolve_pixels(rows, size, [width, height], &options);
+            let rows: Vec<U16> = rows.iter().map(|&v| U16::new(widen(v))).collect();
+            let out = convolve_pixels(&rows, size, [width, height], &options);
             out.iter().map(|p| narrow(p.0)).collect()
         }
         _ => {
-            let rows = rows.as_chunks::<3>().0.iter().map(|p| U16x3::new(p.map(widen))).collect();
-            let out = convolve_pixels(rows, size, [width, height], &options);
+            let rows: Vec<U16x3> = rows.as_chunks::<3>().0.iter().map(|p| U16x3::new(p.map(widen))).collect();
+            let out = convolve_pixels(&rows, size, [width, height], &options);
             out.iter().flat_map(|p| p.0.map(narrow)).collect()
         }
     };
@@ -142,7 +142,7 @@ fn precisely(
 }
 
 fn convolve_pixels<P: PixelTrait + Default>(
-    pixels: Vec<P>,
+    pixels: &[P],
     [width, height]: [u32; 2],
     [out_width, out_height]: [u32; 2],
     options: &ResizeOptions,
@@ -150,7 +150,7 @@ fn convolve_pixels<P: PixelTrait + Default>(
     let mut out = vec![P::default(); out_width as usize * out_height as usize];
     // None of these can fail: the buffers have the sizes that are said, and the region lies within the picture.
     if let (Ok(source), Ok(mut target)) = (
-        TypedImageRef::new(width, height, &pixels),
+        TypedImageRef::new(width, height, pixels),
         TypedImage::from_pixels_slice(out_width, out_height, &mut out),
     ) {
         RESIZER.with_borrow_mut(|resizer| {

@@ -25,13 +25,7 @@ fn floor(value: f32) -> u8 {
 /// From `plain` through `value` and beyond: 0 gives the one, 1 the other. Pillow's `Image.blend`.
 pub(super) fn blend(plain: f32, value: f32, factor: f32) -> u8 {
     let blended = plain + factor * (value - plain);
-    floor(if blended < 0.0 {
-        0.0
-    } else if blended > 255.0 {
-        255.0
-    } else {
-        blended
-    })
+    floor(smaller(larger(blended, 0.0), 255.0))
 }
 
 /// The table of [`blend`] with one plain value.

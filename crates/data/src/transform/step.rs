@@ -46,8 +46,11 @@ pub enum Step {
     AugMix(AugMix),
 }
 
+/// Makes a step of one kind.
+type Usual = fn() -> Step;
+
 /// Every step by its name, with the arguments it has when none are given. Arguments that have to be given are whatever.
-const KINDS: [(&str, fn() -> Step); 28] = [
+const KINDS: [(&str, Usual); 28] = [
     ("resize", || Step::Resize(Resize::default())),
     ("center_crop", || Step::CenterCrop(CenterCrop::default())),
     ("random_resized_crop", || Step::RandomResizedCrop(RandomResizedCrop::default())),
