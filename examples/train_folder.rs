@@ -5,7 +5,6 @@
 
 use std::error::Error;
 
-use pyrograph::data::Augment;
 use pyrograph::train::DataRecipe;
 use pyrograph::{Recipe, RunOptions, train};
 
@@ -17,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         epochs: arguments.next().map_or(Ok(2), |epochs| epochs.parse())?,
         batch: 32,
         data: DataRecipe { path, size: Some(64), ..DataRecipe::default() },
-        augment: Augment { flip: true, crop_padding: 4 },
+        augment: "random_resized_crop(64, scale=0.35..1)|flip".into(),
         ..Recipe::default()
     };
     let outcome = train(&recipe, &RunOptions { verbose: true, ..RunOptions::default() })?;

@@ -1,12 +1,16 @@
 //! Bytes of a picture file to the pixels a person sees.
 
+mod view;
+
 use std::cell::RefCell;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
+
+pub(crate) use view::decode_view;
 
 use crate::source::read_file;
 use crate::{Error, ErrorKind, Image, jpeg};
@@ -57,10 +61,9 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Image, ErrorKind> {
         image::guess_format(bytes).ok().filter(|f| is_supported(*f)).ok_or(ErrorKind::UnknownFormat)?;
     let decoded = catch_unwind(AssertUnwindSafe(|| match format {
         ImageFormat::Jpeg => decode_jpeg(bytes, limits),
-        _ => decode_as(bytes, format, limits),
+        _ => decode_as(bytes, format, limits).map(as_seen),
     }));
-    let decoded = decoded.unwrap_or_else(|_| Err(ErrorKind::Decode("the decoder gave up on it".into())))?;
-    Ok(as_seen(decoded))
+    decoded.unwrap_or_else(|_| Err(ErrorKind::Decode("the decoder gave up on it".into())))
 }
 
 impl Image {
@@ -94,22 +97,19 @@ thread_local! {
     static SCRATCH: RefCell<jpeg::Scratch> = RefCell::default();
 }
 
-fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<DynamicImage, ErrorKind> {
+fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<Image, ErrorKind> {
     let Some(header) = jpeg::Header::read(bytes, limits)? else {
-        return decode_as(bytes, ImageFormat::Jpeg, limits);
+        return decode_as(bytes, ImageFormat::Jpeg, limits).map(as_seen);
     };
     let mut pixels = Vec::new();
     let whole = jpeg::Part::whole(&header);
     SCRATCH.with_borrow_mut(|scratch| jpeg::decode(bytes, &header, &whole, scratch, &mut pixels))?;
-    let (width, height) = (header.width, header.height);
-    let decoded = match header.channels {
-        1 => GrayImage::from_raw(width, height, pixels).map(DynamicImage::from),
-        _ => RgbImage::from_raw(width, height, pixels).map(DynamicImage::from),
-    };
-    let mut decoded = decoded.ok_or_else(|| ErrorKind::Decode("its pixels do not fill it".into()))?;
-    decoded
-        .apply_orientation(Orientation::from_exif(header.orientation).unwrap_or(Orientation::NoTransforms));
-    Ok(decoded)
+    let stored = Image::new(header.width, header.height, header.channels, pixels);
+    Ok(view::turn(stored, header.orientation))
+}
+
+fn is_format(bytes: &[u8], format: ImageFormat) -> bool {
+    image::guess_format(bytes).is_ok_and(|found| found == format)
 }
 
 /// The format that `bytes` begin as, if [`decode`] knows it.
@@ -200,7 +200,7 @@ fn over_white(value: u8, alpha: u8) -> u8 {
 mod tests {
     use std::path::Path;
 
-    use image::{GrayAlphaImage, ImageBuffer, Luma, LumaA, Rgb, Rgba, RgbaImage};
+    use image::{GrayAlphaImage, ImageBuffer, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage};
 
     use super::*;
     use crate::testing::shared_data;

@@ -11,6 +11,23 @@ pub struct Image {
     pixels: Vec<u8>,
 }
 
+/// An 8-bit picture that lies elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pixels<'a> {
+    pub width: u32,
+    pub height: u32,
+    /// 1 or 3.
+    pub channels: u8,
+    /// `[height, width, channels]`.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> From<&'a Image> for Pixels<'a> {
+    fn from(image: &'a Image) -> Self {
+        Self { width: image.width, height: image.height, channels: image.channels, bytes: &image.pixels }
+    }
+}
+
 impl Image {
     /// Wraps `pixels`, `[height, width, channels]` with values 0 to 255.
     ///
@@ -65,6 +82,20 @@ impl Image {
     /// The bytes, `[height, width, channels]`, to be changed in place.
     pub fn pixels_mut(&mut self) -> &mut [u8] {
         &mut self.pixels
+    }
+
+    /// Turns it left to right.
+    pub(crate) fn mirror(&mut self) {
+        if self.width == 0 {
+            return;
+        }
+        let channels = usize::from(self.channels);
+        for row in self.pixels.chunks_exact_mut(self.width as usize * channels) {
+            match channels {
+                1 => row.reverse(),
+                _ => row.as_chunks_mut::<3>().0.reverse(),
+            }
+        }
     }
 
     /// The bytes, `[height, width, channels]`, without a copy.

@@ -27,7 +27,8 @@ pub use stats::LoaderStats;
 use engine::{Pass, Shared};
 
 use crate::order::{Order, Sequence};
-use crate::{Augment, Error, ErrorKind, Limits, Preprocess, Result, Source};
+use crate::transform::Pipeline;
+use crate::{Error, ErrorKind, Limits, Preprocess, Result, Source};
 
 /// What a [`Loader`] does with its source.
 #[derive(Debug, Clone)]
@@ -52,8 +53,12 @@ pub struct LoaderConfig {
     pub part: Option<Range<usize>>,
     /// What becomes of each picture.
     pub preprocess: Preprocess,
-    /// Random changes, made after preprocessing.
-    pub augment: Augment,
+    /// What is done to each picture in place of the steps of `preprocess`: the random changes of training. A picture that they leave at another
+    /// size than the network's is stretched.
+    pub augment: Option<Pipeline>,
+    /// Whether every pixel is exactly that of the decoded picture, resampled. Otherwise a JPEG that is shown much smaller may be decoded at 1/2,
+    /// 1/4 or 1/8 of its size: much faster for photos of a camera, and hardly to be seen.
+    pub exact: bool,
     /// What becomes of a sample that cannot be read.
     pub on_error: OnError,
     /// What a picture may claim before it is refused.
@@ -110,7 +115,8 @@ impl Default for LoaderConfig {
             world: 1,
             part: None,
             preprocess: Preprocess::new(1, 1, 1),
-            augment: Augment::default(),
+            augment: None,
+            exact: true,
             on_error: OnError::Fail,
             limits: Limits::default(),
             threads: 2,

@@ -8,6 +8,7 @@ use fast_image_resize::{FilterType, PixelTrait, PixelType, ResizeAlg, ResizeOpti
 use serde::{Deserialize, Serialize};
 
 use crate::Image;
+use crate::image::Pixels;
 
 /// How the pixels between pixels are made. All but [`Filter::Nearest`] average over what an output pixel covers when a picture
 /// shrinks (antialiasing), as Pillow does; torchvision calls that `antialias=True`.
@@ -92,8 +93,19 @@ pub fn resize(image: &Image, width: u32, height: u32) -> Image {
 /// If `width` or `height` is 0, or the picture has no pixels.
 #[must_use]
 pub fn resize_region(image: &Image, region: &Region, width: u32, height: u32, filter: Filter) -> Image {
-    assert!(width > 0 && height > 0 && !image.pixels().is_empty(), "an image has at least one pixel");
-    let region = region.within(image.width(), image.height());
+    resize_pixels(image.into(), region, width, height, filter)
+}
+
+/// [`resize_region`] of a picture that lies elsewhere.
+pub(crate) fn resize_pixels(
+    image: Pixels<'_>,
+    region: &Region,
+    width: u32,
+    height: u32,
+    filter: Filter,
+) -> Image {
+    assert!(width > 0 && height > 0 && !image.bytes.is_empty(), "an image has at least one pixel");
+    let region = region.within(image.width, image.height);
     if let Some((left, top)) = region.whole_pixels(width, height) {
         return cut(image, left, top, width, height);
     }
@@ -108,7 +120,7 @@ pub fn resize_region(image: &Image, region: &Region, width: u32, height: u32, fi
 /// By way of 16 bits a value. Filters with negative weights go beyond black and white, where the result of the first direction is cut off:
 /// as Pillow does it, that is along the rows, and the weights have to be finer than those that bytes are multiplied by.
 fn precisely(
-    image: &Image,
+    image: Pixels<'_>,
     region: &Region,
     width: u32,
     height: u32,
@@ -118,15 +130,15 @@ fn precisely(
     // Only the rows that the filter reaches are widened.
     let reach = support * (region.height / f64::from(height)).max(1.0);
     let first = (region.top - reach).floor().max(0.0) as u32;
-    let last = ((region.top + region.height + reach).ceil() as u32).min(image.height());
-    let stride = image.width() as usize * usize::from(image.channels());
-    let rows = &image.pixels()[first as usize * stride..last as usize * stride];
-    let size = [image.width(), last - first];
+    let last = ((region.top + region.height + reach).ceil() as u32).min(image.height);
+    let stride = image.width as usize * usize::from(image.channels);
+    let rows = &image.bytes[first as usize * stride..last as usize * stride];
+    let size = [image.width, last - first];
     let region = Region { top: region.top - f64::from(first), ..*region };
     let options = convolution(kernel, &region);
     let widen = |value: u8| u16::from(value) * 257;
     let narrow = |value: u16| ((u32::from(value) + 128) / 257) as u8;
-    let pixels = match image.channels() {
+    let pixels = match image.channels {
         1 => {
             let rows: Vec<U16> = rows.iter().map(|&v| U16::new(widen(v))).collect();
             let out = convolve_pixels(&rows, size, [width, height], &options);
@@ -138,7 +150,7 @@ fn precisely(
             out.iter().flat_map(|p| p.0.map(narrow)).collect()
         }
     };
-    Image::new(width, height, image.channels(), pixels)
+    Image::new(width, height, image.channels, pixels)
 }
 
 fn convolve_pixels<P: PixelTrait + Default>(
@@ -166,56 +178,56 @@ fn convolution(kernel: FilterType, region: &Region) -> ResizeOptions {
     options.crop(region.left, region.top, region.width, region.height)
 }
 
-fn convolve(image: &Image, region: &Region, width: u32, height: u32, kernel: FilterType) -> Image {
-    let kind = if image.channels() == 1 { PixelType::U8 } else { PixelType::U8x3 };
+fn convolve(image: Pixels<'_>, region: &Region, width: u32, height: u32, kernel: FilterType) -> Image {
+    let kind = if image.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
     let options = convolution(kernel, region);
     let mut target = Target::new(width, height, kind);
     // Neither call can fail: the buffer has the size its image says, both have the same kind of pixel, and the region lies
     // within the picture.
-    if let Ok(source) = ImageRef::new(image.width(), image.height(), image.pixels(), kind) {
+    if let Ok(source) = ImageRef::new(image.width, image.height, image.bytes, kind) {
         RESIZER.with_borrow_mut(|resizer| {
             let done = resizer.resize(&source, &mut target, &options);
             debug_assert!(done.is_ok(), "{done:?}");
         });
     }
-    Image::new(width, height, image.channels(), target.into_vec())
+    Image::new(width, height, image.channels, target.into_vec())
 }
 
 /// The window of whole pixels at (`left`, `top`), which lies within the picture.
-fn cut(image: &Image, left: usize, top: usize, width: u32, height: u32) -> Image {
-    let channels = usize::from(image.channels());
-    let stride = image.width() as usize * channels;
+fn cut(image: Pixels<'_>, left: usize, top: usize, width: u32, height: u32) -> Image {
+    let channels = usize::from(image.channels);
+    let stride = image.width as usize * channels;
     let row = width as usize * channels;
     if row == stride {
-        let pixels = &image.pixels()[top * stride..][..row * height as usize];
-        return Image::new(width, height, image.channels(), pixels.to_vec());
+        let pixels = &image.bytes[top * stride..][..row * height as usize];
+        return Image::new(width, height, image.channels, pixels.to_vec());
     }
     let mut pixels = Vec::with_capacity(row * height as usize);
-    for source in image.pixels().chunks_exact(stride).skip(top).take(height as usize) {
+    for source in image.bytes.chunks_exact(stride).skip(top).take(height as usize) {
         pixels.extend_from_slice(&source[left * channels..][..row]);
     }
-    Image::new(width, height, image.channels(), pixels)
+    Image::new(width, height, image.channels, pixels)
 }
 
 /// The pixels that the middles of the output pixels fall on.
-fn nearest(image: &Image, region: &Region, width: u32, height: u32) -> Image {
-    let channels = usize::from(image.channels());
+fn nearest(image: Pixels<'_>, region: &Region, width: u32, height: u32) -> Image {
+    let channels = usize::from(image.channels);
     let places = |start: f64, length: f64, count: u32, side: u32| {
         let scale = length / f64::from(count);
         let last = side as usize - 1;
         (0..count).map(move |n| ((start + (f64::from(n) + 0.5) * scale) as usize).min(last))
     };
-    let columns: Vec<usize> = places(region.left, region.width, width, image.width()).collect();
-    let stride = image.width() as usize * channels;
+    let columns: Vec<usize> = places(region.left, region.width, width, image.width).collect();
+    let stride = image.width as usize * channels;
     let mut pixels = Vec::with_capacity(width as usize * height as usize * channels);
-    for y in places(region.top, region.height, height, image.height()) {
-        let row = &image.pixels()[y * stride..][..stride];
+    for y in places(region.top, region.height, height, image.height) {
+        let row = &image.bytes[y * stride..][..stride];
         match channels {
             1 => pixels.extend(columns.iter().map(|&x| row[x])),
             _ => columns.iter().for_each(|&x| pixels.extend_from_slice(&row[x * 3..x * 3 + 3])),
         }
     }
-    Image::new(width, height, image.channels(), pixels)
+    Image::new(width, height, image.channels, pixels)
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@
 //!
 //! All randomness is a function of seed, epoch and sample ([`Draws`]). Defaults are torchvision's.
 
-mod augment;
 mod augmix;
 mod auto_augment;
 mod blur;
@@ -32,7 +31,6 @@ mod turn;
 mod view;
 mod warp;
 
-pub use augment::Augment;
 pub use augmix::AugMix;
 pub use auto_augment::{AutoAugment, Policy};
 pub use crop::{CenterCrop, Pad, RandomCrop, RandomResizedCrop, Resize};

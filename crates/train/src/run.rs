@@ -14,7 +14,7 @@ use burn::train::{Learner, SupervisedTraining, TrainingStrategy};
 use pyrograph_data::order::Order;
 use pyrograph_data::source::Source;
 use pyrograph_data::tensor::TensorLoader;
-use pyrograph_data::{Augment, Loader, LoaderConfig};
+use pyrograph_data::{Loader, LoaderConfig, Pipeline};
 use pyrograph_infer::{Evaluation, ModelFile, evaluate};
 use pyrograph_model::Model;
 
@@ -115,8 +115,8 @@ pub fn run_plan(plan: &Plan, options: &RunOptions) -> Result<Outcome> {
     };
     plan.said.iter().for_each(|line| say(line));
 
-    let train = loader(plan, &plan.train, Order::Shuffled, recipe.augment, options)?;
-    let valid = loader(plan, &plan.valid, Order::Sequential, Augment::default(), options)?;
+    let train = loader(plan, &plan.train, Order::Shuffled, plan.augment.clone(), options)?;
+    let valid = loader(plan, &plan.valid, Order::Sequential, None, options)?;
     let folder = RunFolder::create(options.out.as_deref(), &recipe.model)?;
     folder.write(&folder.path().join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
     say(&format!("Run folder {}", folder.path().display()));
@@ -136,7 +136,7 @@ pub fn run_plan(plan: &Plan, options: &RunOptions) -> Result<Outcome> {
         None => (plan.watched, &plan.valid),
     };
     let bar = image_bar(measured_on.into(), measured.len());
-    let measured_loader = loader(plan, measured, Order::Sequential, Augment::default(), options)?;
+    let measured_loader = loader(plan, measured, Order::Sequential, None, options)?;
     let loader = TensorLoader::new(measured_loader, options.device.clone());
     let evaluation = evaluate(&best, &loader, MISTAKES, |done| {
         if options.verbose {
@@ -170,7 +170,7 @@ fn loader(
     plan: &Plan,
     source: &Arc<dyn Source>,
     order: Order,
-    augment: Augment,
+    augment: Option<Pipeline>,
     options: &RunOptions,
 ) -> Result<Loader> {
     let config = LoaderConfig {
@@ -178,6 +178,8 @@ fn loader(
         order,
         seed: plan.recipe.seed,
         preprocess: plan.preprocess.clone(),
+        // Training sees every image changed anyway; what is measured is exact.
+        exact: augment.is_none(),
         augment,
         threads: options.threads,
         ..LoaderConfig::default()

@@ -258,7 +258,7 @@ impl Shared {
 
     /// The place after this one.
     fn after(&self, place: Place) -> Place {
-        let count = self.plan.positions(place.batch).clone().count() as u64;
+        let count = self.plan.positions(place.batch).count() as u64;
         if place.slot + 1 < count {
             Place { slot: place.slot + 1, ..place }
         } else {
@@ -374,7 +374,7 @@ impl Shared {
         while state.first + state.batches.len() as u64 <= batch {
             let number = state.first + state.batches.len() as u64;
             let memory = state.spare.pop().unwrap_or_default();
-            let count = self.plan.positions(number).clone().count();
+            let count = self.plan.positions(number).count();
             state.batches.push_back(OpenBatch::new(count, self.config.preprocess.bytes(), memory));
         }
     }

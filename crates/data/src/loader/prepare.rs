@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use super::engine::Shared;
+use crate::decode::decode_view;
 use crate::order::Draw;
+use crate::transform::{Draws, Scene};
 use crate::{Error, Result, Source, Stored};
 
 /// What a fetcher brought.
@@ -70,14 +72,24 @@ impl Worker {
     ) -> Result<()> {
         let started = Instant::now();
         let config = &shared.config;
-        let image = stored.decode(&config.limits);
-        let image = image.map_err(|kind| Error::in_place(shared.source.place(draw.index as usize), kind))?;
-        let image = config.preprocess.apply(image);
-        let image = config.augment.apply(image, config.seed, epoch, draw.index);
-        room.copy_from_slice(image.pixels());
+        let steps = config.augment.as_ref().unwrap_or(&config.preprocess.steps);
+        let draws = Draws { seed: config.seed, epoch, index: appearance(draw) };
+        let choose = |width, height| steps.view(width, height, &draws);
+        let decoded = decode_view(&stored, &config.limits, config.exact, choose);
+        let (image, covered) =
+            decoded.map_err(|kind| Error::in_place(shared.source.place(draw.index as usize), kind))?;
+        let mut scene = Scene::from(image);
+        steps.apply_from(covered.unwrap_or(0), &mut scene, &draws);
+        room.copy_from_slice(config.preprocess.finish(scene.image).pixels());
         let (Stored::File(bytes) | Stored::Pixels { bytes, .. }) = stored;
         shared.stats.bytes.add(bytes.len() as u64);
         shared.stats.decoding.add_time(started.elapsed());
         Ok(())
     }
+}
+
+/// What the random changes of a draw are keyed by: the sample, and which of its appearances in the epoch it is.
+fn appearance(draw: Draw) -> u64 {
+    // The first appearance is the sample itself; others are far from every sample.
+    draw.index ^ draw.copy.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }

@@ -61,7 +61,7 @@ fn loader(source: Numbers, batch_size: usize, threads: usize) -> Loader {
 
 fn loader_of(source: Arc<Numbers>, batch_size: usize, threads: usize) -> Loader {
     let preprocess = Preprocess::new(1, 2, 2);
-    let augment = Augment { flip: true, crop_padding: 1 };
+    let augment = Some("flip|random_crop(2, padding=1)".parse().unwrap());
     let config = LoaderConfig {
         batch_size,
         order: Order::Shuffled,
@@ -77,7 +77,7 @@ fn loader_of(source: Arc<Numbers>, batch_size: usize, threads: usize) -> Loader 
 /// A loader with the settings of [`loader`], changed.
 fn with(source: Numbers, change: impl FnOnce(&mut LoaderConfig)) -> Loader {
     let preprocess = Preprocess::new(1, 2, 2);
-    let augment = Augment { flip: true, crop_padding: 1 };
+    let augment = Some("flip|random_crop(2, padding=1)".parse().unwrap());
     let mut config = LoaderConfig {
         batch_size: 8,
         order: Order::Shuffled,

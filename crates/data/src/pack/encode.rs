@@ -3,10 +3,11 @@
 use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, SamplingFactor};
 
 use super::{Encoding, PackOptions};
-use crate::preprocess::short_side_size;
+use crate::order::SampleRng;
 use crate::shard::writer::{MAX_KEY, Packed};
 use crate::shard::{Codec, Head, raw};
-use crate::{Error, ErrorKind, Image, Limits, Place, Preprocess, Resize, Result, Source, Stored, resize};
+use crate::transform::{CenterCrop, Resize, Scene, Step, Transform};
+use crate::{Error, ErrorKind, Image, Limits, Place, Result, Source, Stored};
 
 /// What becomes of sample `index` of `source`, and whether its file is kept as it is.
 ///
@@ -35,9 +36,8 @@ fn encode_stored(stored: &Stored<'_>, options: &PackOptions) -> Result<(Vec<u8>,
         }
         (Encoding::Raw { square: None }, _) => (raw::to_bytes(&shrink(image, options)), false),
         (Encoding::Raw { square: Some(side) }, _) => {
-            let mut to_square = Preprocess::new(image.channels(), side, side);
-            to_square.resize = Resize::ShortSideCenterCrop { short_side: side };
-            (raw::to_bytes(&to_square.apply(image)), false)
+            let middle = Step::CenterCrop(CenterCrop { height: side, width: side });
+            (raw::to_bytes(&changed(image, &[by_short_side(side), middle])), false)
         }
     })
 }
@@ -52,11 +52,21 @@ fn stays(image: &Image, bytes: &[u8], options: &PackOptions) -> bool {
 fn shrink(image: Image, options: &PackOptions) -> Image {
     match options.short_side {
         Some(short_side) if image.width().min(image.height()) > short_side => {
-            let (width, height) = short_side_size(&image, short_side);
-            resize(&image, width, height)
+            changed(image, &[by_short_side(short_side)])
         }
         _ => image,
     }
+}
+
+fn by_short_side(size: u32) -> Step {
+    Step::Resize(Resize { size, ..Resize::default() })
+}
+
+/// The picture after steps in which nothing is random.
+fn changed(image: Image, steps: &[Step]) -> Image {
+    let mut scene = Scene::from(image);
+    steps.iter().for_each(|step| step.apply(&mut scene, &mut SampleRng::new(0, 0, 0, 0)));
+    scene.image
 }
 
 /// Baseline JPEG with standard Huffman tables: tables made for the picture would save a few percent, but the encoder then

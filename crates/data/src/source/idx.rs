@@ -218,7 +218,6 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::Image;
     use crate::testing::{conforms, shared_data};
 
     fn idx_bytes(shape: &[u32], values: &[u8]) -> Vec<u8> {

@@ -49,7 +49,7 @@ impl Labels {
     fn narrow(labels: Vec<u32>, classes: usize) -> Self {
         match classes {
             ..=0x100 => Self::Bytes(labels.into_iter().map(|label| label as u8).collect()),
-            ..=0x1_0000 => Self::Shorts(labels.into_iter().map(|label| label as u16).collect()),
+            0x101..=0x1_0000 => Self::Shorts(labels.into_iter().map(|label| label as u16).collect()),
             _ => Self::Words(labels),
         }
     }

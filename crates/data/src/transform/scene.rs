@@ -88,7 +88,7 @@ impl Scene {
         let part = |image: &Image, filter| {
             let mut part = resize_region(image, &region, width, height, filter);
             if view.mirror {
-                mirror(&mut part);
+                part.mirror();
             }
             part
         };
@@ -100,8 +100,8 @@ impl Scene {
     /// Left becomes right.
     pub(super) fn mirror(&mut self) {
         let (width, height) = self.size();
-        mirror(&mut self.image);
-        self.masks.iter_mut().for_each(mirror);
+        self.image.mirror();
+        self.masks.iter_mut().for_each(Image::mirror);
         self.follow(&Projection::stretch([-1.0, 1.0], [f64::from(width), 0.0]), width, height);
     }
 
@@ -202,22 +202,6 @@ fn cut(corners: &[[f64; 2]], axis: usize, inside: impl Fn(f64) -> f64, limit: f6
         }
     }
     kept
-}
-
-/// Turns every row round, in place.
-fn mirror(image: &mut Image) {
-    let (width, channels) = (image.width() as usize, image.channels());
-    if width == 0 {
-        return;
-    }
-    for row in image.pixels_mut().chunks_exact_mut(width * usize::from(channels)) {
-        if channels == 1 {
-            row.reverse();
-        } else {
-            let (pixels, _) = row.as_chunks_mut::<3>();
-            pixels.reverse();
-        }
-    }
 }
 
 /// Swaps the rows, in place.
