@@ -1,7 +1,8 @@
 //! How fast shards are opened and read: `cargo bench -p pyrograph-data --no-default-features --bench shards`.
 //!
 //! Prints the time to open ten million samples, a label and a place in the set at random positions, and raw pictures of
-//! 256 x 256 x 3 a second, from memory that holds the files already.
+//! 256 x 256 x 3 a second, from memory that holds the files already. With the path of a folder of photos behind `--`, also how
+//! fast they are packed, and how large they become.
 
 // A measurement that cannot go on has nothing better to do than to stop.
 #![allow(clippy::unwrap_used)]
@@ -13,7 +14,8 @@ use std::time::Instant;
 
 use pyrograph_data::order::{SampleRng, permute};
 use pyrograph_data::pack::{Encoding, PackOptions, pack};
-use pyrograph_data::source::{Memory, Shards};
+use pyrograph_data::shard::{IndexOptions, index};
+use pyrograph_data::source::{Folder, Memory, Shards};
 use pyrograph_data::{Image, Sample, Source};
 
 const SHARDS: u64 = 1_000;
@@ -25,6 +27,9 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     open_ten_million(folder.path());
     read_raw(folder.path());
+    if let Some(photos) = std::env::args().skip(1).find(|argument| !argument.starts_with('-')) {
+        pack_photos(Path::new(&photos), folder.path());
+    }
 }
 
 /// Shards that are all hole, and indexes that are not.
@@ -150,6 +155,31 @@ fn read_raw(folder: &Path) {
             fetched / seconds,
             fetched * 196_624.0 / seconds / 1e9
         );
+    }
+}
+
+fn pack_photos(photos: &Path, folder: &Path) {
+    let source = Folder::open(photos).unwrap();
+    let jpeg = |restart| PackOptions {
+        encoding: Encoding::Jpeg { quality: 90, restart },
+        short_side: Some(256),
+        ..PackOptions::default()
+    };
+    let cases = [
+        ("as they are", PackOptions::default()),
+        ("as JPEG", jpeg(false)),
+        ("as JPEG with restarts", jpeg(true)),
+    ];
+    for (number, (what, options)) in cases.into_iter().enumerate() {
+        let out = folder.join(number.to_string());
+        let begin = Instant::now();
+        let report = pack(&source, &out, &options, &mut |_| ()).unwrap();
+        let rate = report.samples as f64 / begin.elapsed().as_secs_f64();
+        println!("photos {what}: {rate:.0} images/s, {} kB", report.bytes / 1000);
+        let begin = Instant::now();
+        let again = IndexOptions { again: true, ..IndexOptions::default() };
+        index(&out, &again, &mut |_| ()).unwrap();
+        println!("indexed again: {:.0} images/s", report.samples as f64 / begin.elapsed().as_secs_f64());
     }
 }
 

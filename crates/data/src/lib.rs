@@ -3,13 +3,14 @@
 //! Read in this order:
 //!
 //! 1. [`Image`] and [`decode`]: bytes of any common format become 8-bit pixels as a person sees them.
-//! 2. [`Source`]: a numbered set of labelled images, from class folders, lists, IDX or CIFAR files, memory, or drawn.
+//! 2. [`Source`]: a numbered set of labelled images, from class folders, lists, tar shards, IDX or CIFAR files, memory, or drawn.
 //! 3. [`DataSet`]: the train, validation and test parts found at a path; [`mod@check`] tells what is wrong with them, and
 //!    [`dataset_stats`] what they are like.
 //! 4. [`Preprocess`]: what a network wants to see, and how to make it from an image.
 //! 5. [`order`]: which sample comes when, as a pure function of seed, epoch and position.
 //! 6. [`Loader`]: worker threads that turn all of it into batches, in that order.
-//! 7. [`tensor`] (feature `burn`): the same things as Burn's `Dataset`, `Batcher` and `DataLoader`.
+//! 7. [`shard`] and [`pack`]: many pictures in one file, for sets that are too large for folders.
+//! 8. [`tensor`] (feature `burn`): the same things as Burn's `Dataset`, `Batcher` and `DataLoader`.
 //!
 //! Without the feature `burn` the crate builds and runs without Burn.
 

@@ -68,7 +68,7 @@ pub enum Encoding {
     Jpeg {
         /// 1 to 100; 90 is hard to tell from the picture itself.
         quality: u8,
-        /// A marker after every row of blocks: a decoder can begin at any of them. It costs about 1 % of the size.
+        /// A marker after every row of blocks: a decoder can begin at any of them. It costs well below 1 % of the size.
         restart: bool,
     },
     /// As pixels, upright: nothing to decode, and ten times the size.
@@ -140,6 +140,8 @@ pub fn pack(
     if source.is_empty() {
         return Err(Error::new(ErrorKind::Setting("there are no images to pack".into())));
     }
+    let mut manifest = Manifest { classes: source.class_names().to_vec(), shards: None };
+    manifest.check().map_err(|what| Error::new(ErrorKind::Classes(what)))?;
     let mut journal = Journal::open(out, |shards| options.plan(source, shards))?;
     let mut report = PackReport { shards: journal.finished.len(), ..PackReport::default() };
     let mut todo = Vec::new();
@@ -194,8 +196,8 @@ pub fn pack(
         samples: finished.samples,
         bytes: finished.bytes,
     };
-    let shards = journal.finished.iter().flatten().map(entry).collect();
-    Manifest { classes: source.class_names().to_vec(), shards: Some(shards) }.write(out)?;
+    manifest.shards = Some(journal.finished.iter().flatten().map(entry).collect());
+    manifest.write(out)?;
     Ok(report)
 }
 

@@ -20,6 +20,8 @@ const NUMBERED: u32 = 1;
 const PARTIAL: u32 = 2;
 /// Records read at once.
 const PIECE: usize = 1 << 14;
+/// The longest list of class names in bytes.
+const MAX_CLASS_BYTES: u32 = 256 << 20;
 /// Bytes at each end of a shard that its fingerprint covers.
 const ENDS: u64 = 16 << 10;
 
@@ -215,7 +217,7 @@ impl IndexFile {
         };
         // Whatever is read later lies within the file, and nothing larger than the file is ever allocated.
         let header = header.and_then(|header| match header.total() {
-            Some(total) if total == len => Ok(header),
+            Some(total) if total == len && header.class_bytes <= MAX_CLASS_BYTES => Ok(header),
             _ => Err("this index is cut short or damaged"),
         });
         Ok(Self { header: header.map_err(|what| damaged(&path, what))?, path, file })

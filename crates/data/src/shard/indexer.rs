@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::index_file::{Fingerprint, IndexFile};
 use super::manifest::list_shards;
@@ -13,6 +14,8 @@ use crate::{Error, ErrorKind, Result};
 
 /// Blocks are counted in 32 bits.
 const MAX_SHARD: u64 = 1 << 41;
+/// Bytes between two tellings of progress within a shard.
+const STEP: u64 = 64 << 20;
 
 /// How [`index`] goes about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,15 +39,15 @@ impl Default for IndexOptions {
 /// How far [`index`] is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexProgress {
-    /// The shard that is done.
+    /// The shard that was read last.
     pub shard: PathBuf,
-    /// Its samples.
-    pub samples: u64,
     /// Shards that are done.
     pub shards_done: usize,
     /// All shards.
     pub shards: usize,
-    /// Bytes of the shards that are done.
+    /// Samples in the shards that are done.
+    pub samples: u64,
+    /// Bytes that are read.
     pub bytes_done: u64,
     /// Bytes of all shards.
     pub bytes: u64,
@@ -73,7 +76,6 @@ pub struct IndexReport {
 
 /// What became of one shard.
 struct Outcome {
-    bytes: u64,
     samples: u64,
     unchanged: bool,
     /// Whether it has an index.
@@ -96,29 +98,48 @@ struct Outcome {
 pub fn index(
     path: impl AsRef<Path>,
     options: &IndexOptions,
-    progress: &mut dyn FnMut(&IndexProgress),
+    progress: &mut (dyn FnMut(&IndexProgress) + Send),
 ) -> Result<IndexReport> {
-    let shards = find_shards(path.as_ref())?;
+    let path = path.as_ref();
+    let shards = find_shards(path)?;
     let sizes =
         shards.iter().map(|shard| fs::metadata(shard).map(|m| m.len()).map_err(|e| Error::at(shard, e)));
     let bytes = sizes.sum::<Result<u64>>()?;
+    let state = IndexProgress {
+        shard: path.to_owned(),
+        shards_done: 0,
+        shards: shards.len(),
+        samples: 0,
+        bytes_done: 0,
+        bytes,
+    };
+    let meter = Meter(Mutex::new((state, progress)));
     let mut report = IndexReport::default();
-    let mut bytes_done = 0;
-    in_order(
-        0..shards.len(),
-        options.threads,
-        |number| index_shard(&shards[number], options),
-        |number, outcome| {
-            let shard = shards[number].clone();
-            bytes_done += outcome.bytes;
-            let samples = outcome.samples;
-            report.take(&shard, outcome);
-            let (shards_done, shards) = (number + 1, shards.len());
-            progress(&IndexProgress { shard, samples, shards_done, shards, bytes_done, bytes });
-            Ok(())
-        },
-    )?;
+    let work = |number: usize| index_shard(&shards[number], options, &meter);
+    in_order(0..shards.len(), options.threads, work, |number, outcome| {
+        report.take(&shards[number], outcome);
+        Ok(())
+    })?;
     Ok(report)
+}
+
+/// Whoever is told of progress.
+type Listener<'a> = &'a mut (dyn FnMut(&IndexProgress) + Send);
+
+/// The progress of all threads.
+struct Meter<'a>(Mutex<(IndexProgress, Listener<'a>)>);
+
+impl Meter<'_> {
+    /// Tells that `bytes` more of `shard` are read, and its samples when it is done.
+    fn tell(&self, shard: &Path, bytes: u64, done: Option<u64>) {
+        let mut locked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (state, progress) = &mut *locked;
+        state.shard = shard.to_owned();
+        state.bytes_done += bytes;
+        state.shards_done += usize::from(done.is_some());
+        state.samples += done.unwrap_or_default();
+        progress(state);
+    }
 }
 
 impl IndexReport {
@@ -150,7 +171,8 @@ fn find_shards(path: &Path) -> Result<Vec<PathBuf>> {
     let mut folders = Vec::new();
     for entry in fs::read_dir(path).map_err(|e| Error::at(path, e))? {
         let entry = entry.map_err(|e| Error::at(path, e))?;
-        if entry.path().is_dir() {
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        if !hidden && entry.path().is_dir() {
             folders.push(entry.path());
         }
     }
@@ -164,17 +186,10 @@ fn find_shards(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn index_shard(shard: &Path, options: &IndexOptions) -> Result<Outcome> {
+fn index_shard(shard: &Path, options: &IndexOptions, meter: &Meter<'_>) -> Result<Outcome> {
     let at = |e| Error::at(shard, e);
     let tar = PositionedFile::open(shard)?;
     let fingerprint = Fingerprint::of(&tar).map_err(at)?;
-    let mut outcome = Outcome {
-        bytes: fingerprint.len,
-        samples: 0,
-        unchanged: false,
-        indexed: true,
-        scan: Scan::default(),
-    };
     if fingerprint.len > MAX_SHARD {
         let message = "a shard of more than 2 TiB; make smaller ones (1 GiB or less)";
         return Err(Error::at(shard, ErrorKind::TooLarge(message.into())));
@@ -185,22 +200,35 @@ fn index_shard(shard: &Path, options: &IndexOptions) -> Result<Outcome> {
         && known.check(shard, &tar).is_ok()
         && known.load(&mut |_| ()).is_ok()
     {
-        return Ok(Outcome { samples: known.samples(), unchanged: true, ..outcome });
+        meter.tell(shard, fingerprint.len, Some(known.samples()));
+        return Ok(Outcome {
+            samples: known.samples(),
+            unchanged: true,
+            indexed: true,
+            scan: Scan::default(),
+        });
     }
     let file = File::open(shard).map_err(at)?;
-    outcome.scan = scan(&mut Entries::new(file, shard, fingerprint.len));
+    let mut told = 0;
+    let mut scan = scan(&mut Entries::new(file, shard, fingerprint.len), &mut |read| {
+        if read - told >= STEP {
+            meter.tell(shard, read - told, None);
+            told = read;
+        }
+    });
     // A shard that is written to while it is read would get an index that fits nothing.
     if Fingerprint::of(&tar).map_err(at)? != fingerprint {
         let message = "the shard changed while it was read; run `pyrograph index` again when it is whole";
         return Err(Error::at(shard, ErrorKind::Corrupt(message.into())));
     }
-    outcome.indexed = outcome.scan.failures.is_empty() || options.leave_out_damaged;
-    if outcome.indexed {
-        outcome.samples = outcome.scan.index.records.len() as u64;
-        outcome.scan.index.partial = !outcome.scan.failures.is_empty();
-        outcome.scan.index.write(shard, &fingerprint)?;
+    // Of the index itself nothing is needed any longer once it is written.
+    let mut index = std::mem::take(&mut scan.index);
+    index.partial = !scan.failures.is_empty();
+    let indexed = !index.partial || options.leave_out_damaged;
+    let samples = if indexed { index.records.len() as u64 } else { 0 };
+    if indexed {
+        index.write(shard, &fingerprint)?;
     }
-    // Only what it says about the shard is needed any longer.
-    outcome.scan.index = super::index_file::Index::default();
-    Ok(outcome)
+    meter.tell(shard, fingerprint.len - told, Some(samples));
+    Ok(Outcome { samples, unchanged: false, indexed, scan })
 }

@@ -53,7 +53,7 @@ impl Manifest {
         let wrong = |what: String| Error::at(&path, ErrorKind::Corrupt(what));
         let manifest: Self =
             serde_json::from_slice(&bytes).map_err(|e| wrong(format!("the manifest cannot be read: {e}")))?;
-        manifest.check().map_err(wrong)?;
+        manifest.check().map_err(|what| wrong(format!("the manifest is wrong: {what}")))?;
         Ok(Some(manifest))
     }
 
@@ -64,23 +64,21 @@ impl Manifest {
         AtomicFile::write(&path, &text)
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// What is wrong with it, if anything is.
+    pub(crate) fn check(&self) -> Result<(), String> {
         if self.classes.is_empty() || self.classes.len() > MAX_CLASSES as usize {
-            return Err(format!(
-                "the manifest has {} classes; it must be 1 to {MAX_CLASSES}",
-                self.classes.len()
-            ));
+            return Err(format!("there are {} classes; it must be 1 to {MAX_CLASSES}", self.classes.len()));
         }
         if let Some(wrong) = self.classes.iter().find(|name| Class::from_name(name).is_err()) {
             return Err(format!(
-                "the manifest has the class {:?}",
+                "the class {:?} cannot be the name of one",
                 wrong.chars().take(50).collect::<String>()
             ));
         }
         let mut sorted: Vec<_> = self.classes.iter().collect();
         sorted.sort_unstable();
         if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(format!("the manifest has the class {:?} twice", twice[0]));
+            return Err(format!("the class {:?} comes twice", twice[0]));
         }
         let mut shards = self.shards.iter().flatten();
         match shards.find(|shard| !is_shard_name(&shard.name)) {

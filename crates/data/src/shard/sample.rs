@@ -63,8 +63,10 @@ pub(crate) fn split_name(name: &str) -> Option<(&str, &str)> {
 
 /// Reads `entries` to the end, or to where they cannot be read on; the samples before that place are found.
 ///
+/// `seen` is told how many bytes are read, entry by entry.
+///
 /// Entries with the same key that follow each other are a sample. The run of entries that an archive breaks off in is none.
-pub(crate) fn scan<R: Read + Seek>(entries: &mut Entries<R>) -> Scan {
+pub(crate) fn scan<R: Read + Seek>(entries: &mut Entries<R>, seen: &mut dyn FnMut(u64)) -> Scan {
     let mut found = Scan::default();
     let mut classes = ClassTable::default();
     let mut run = Run::default();
@@ -82,6 +84,7 @@ pub(crate) fn scan<R: Read + Seek>(entries: &mut Entries<R>) -> Scan {
                 break;
             }
         };
+        seen(entry.data + entry.size);
         match entry.kind {
             Kind::File => {}
             Kind::Folder => continue,

@@ -47,10 +47,12 @@ enum Labels {
 
 impl Labels {
     fn narrow(labels: Vec<u32>, classes: usize) -> Self {
-        match classes {
-            ..=0x100 => Self::Bytes(labels.into_iter().map(|label| label as u8).collect()),
-            0x101..=0x1_0000 => Self::Shorts(labels.into_iter().map(|label| label as u16).collect()),
-            _ => Self::Words(labels),
+        if classes <= 1 << 8 {
+            Self::Bytes(labels.into_iter().map(|label| label as u8).collect())
+        } else if classes <= 1 << 16 {
+            Self::Shorts(labels.into_iter().map(|label| label as u16).collect())
+        } else {
+            Self::Words(labels)
         }
     }
 
@@ -174,9 +176,10 @@ impl Loading {
         let tar = PositionedFile::open(&shard)?;
         index.check(&shard, &tar)?;
         let len = tar.len().map_err(|e| Error::at(&shard, e))?;
-        // The file is as long as its records: this is no more than it takes to hold them.
-        self.located.reserve(index.samples() as usize);
-        self.labels.reserve(index.samples() as usize);
+        // An index of holes can claim any number of samples: it is believed only as far as it is read.
+        let soon = index.samples().min(1 << 16) as usize;
+        self.located.reserve(soon);
+        self.labels.reserve(soon);
         let mut too_far = false;
         let classes = index.load(&mut |record| {
             let block = u32::try_from(record.offset / BLOCK);
@@ -268,6 +271,7 @@ impl Loading {
                 }
             }
         }
+        self.located.shrink_to_fit();
         Ok(Shards {
             files: OpenFiles::new(self.files),
             starts: self.starts,
