@@ -1,11 +1,18 @@
 //! The command line.
 
+mod bench_data;
+mod check;
 mod completions;
+mod data;
 mod devices;
 mod eval;
+mod index;
 mod models;
 mod named;
+mod pack;
 mod predict;
+mod show;
+mod stats;
 mod summary;
 mod train;
 
@@ -35,6 +42,18 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Say what is on images
     Predict(predict::PredictArgs),
+    /// Look for what is wrong with an image set
+    Check(check::CheckArgs),
+    /// Tell sizes, formats, classes, mean and deviation of images
+    Stats(stats::StatsArgs),
+    /// Write a contact sheet of what a network will see
+    Show(show::ShowArgs),
+    /// Pack images into tar shards that are read fast in any order
+    Pack(pack::PackArgs),
+    /// Make tar shards of any origin readable in any order
+    Index(index::IndexArgs),
+    /// Measure how fast images are loaded
+    BenchData(bench_data::BenchDataArgs),
     /// List the networks that `train --model` knows
     Models(models::ModelsArgs),
     /// Show a network layer by layer
@@ -51,6 +70,12 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Train(args) => train::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Stats(args) => stats::run(&args),
+        Command::Show(args) => show::run(&args),
+        Command::Pack(args) => pack::run(&args),
+        Command::Index(args) => index::run(&args),
+        Command::BenchData(args) => bench_data::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Summary(args) => summary::run(&args),
         Command::Devices => devices::run(),
@@ -65,14 +90,21 @@ struct Compute {
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
 
+    #[command(flatten)]
+    threads: Threads,
+}
+
+/// How many threads work; the same for every command.
+#[derive(Debug, Args)]
+struct Threads {
     /// Threads for decoding and for CPU tensors [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 }
 
-impl Compute {
-    /// The number of threads, also set for the CPU backends.
-    fn threads(&self) -> Result<usize> {
+impl Threads {
+    /// Their number, also set for scans and for the CPU backends.
+    fn count(&self) -> Result<usize> {
         let threads = match self.threads {
             Some(threads) => usize::from(threads),
             None => std::thread::available_parallelism().map_or(1, usize::from),
@@ -82,6 +114,12 @@ impl Compute {
             .build_global()
             .context("the threads cannot be started")?;
         Ok(threads)
+    }
+}
+
+impl Compute {
+    fn threads(&self) -> Result<usize> {
+        self.threads.count()
     }
 
     /// The device and its name.

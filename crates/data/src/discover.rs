@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use self::listing::{Listing, has_folders};
 use self::parts::{open_class_folders, open_split_folders, open_split_shards};
-use crate::source::{Cifar, CifarKind, Digits, Idx, Manifest, ManifestParts, Scan, Shards, Source};
+use crate::source::{Cifar, CifarKind, Digits, Folder, Idx, Manifest, ManifestParts, Scan, Shards, Source};
 use crate::{Error, ErrorKind, Result};
 
 /// The parts of an image set. All parts have the same classes in the same order.
@@ -91,6 +91,17 @@ impl DataSet {
             Some(inside) => open_cifar(&inside),
             None => open_class_folders(path, scan),
         }
+    }
+
+    /// All images at or below `path`, of one class: for what looks at pictures only.
+    ///
+    /// # Errors
+    ///
+    /// When `path` cannot be read, or there are no images.
+    pub fn unlabelled(path: impl AsRef<Path>) -> Result<Self> {
+        let mut set = Self::from_parts(Folder::unlabelled(path)?, None, None);
+        set.description = format!("Found {} images, without classes", grouped(set.train.len()));
+        Ok(set)
     }
 
     /// The digits that this crate draws itself: 6,000 to train on and 1,000 to test on, made from `seed`.

@@ -1,5 +1,8 @@
 //! Decoded pictures.
 
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+
 use crate::source::Stored;
 
 /// An 8-bit picture: rows from the top, pixels from the left, channels interleaved.
@@ -82,6 +85,18 @@ impl Image {
     /// The bytes, `[height, width, channels]`, to be changed in place.
     pub fn pixels_mut(&mut self) -> &mut [u8] {
         &mut self.pixels
+    }
+
+    /// The picture as a PNG file.
+    #[must_use]
+    pub fn to_png(&self) -> Vec<u8> {
+        let color = if self.channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+        let mut bytes = Vec::new();
+        // Writing to memory does not fail, and the pixels fill the size; a picture of no pixels becomes no file.
+        match PngEncoder::new(&mut bytes).write_image(&self.pixels, self.width, self.height, color) {
+            Ok(()) => bytes,
+            Err(_) => Vec::new(),
+        }
     }
 
     /// Turns it left to right.

@@ -3,18 +3,15 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
-use pyrograph::data::source::Source;
+use anyhow::Result;
+use clap::Args;
 use pyrograph::data::tensor::TensorLoader;
-use pyrograph::data::{DataSet, Loader, LoaderConfig};
+use pyrograph::data::{Loader, LoaderConfig};
 use pyrograph::infer::{ModelFile, Tally, align, evaluate};
-use pyrograph::train::DataRecipe;
 
 use super::Compute;
-use super::named::fetched;
+use super::data::{Part, open, part};
 
 /// Arguments of `eval`.
 #[derive(Debug, Args)]
@@ -41,23 +38,12 @@ pub(crate) struct EvalArgs {
     compute: Compute,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Part {
-    Train,
-    Validation,
-    Test,
-}
-
 pub(crate) fn run(args: &EvalArgs) -> Result<ExitCode> {
     let threads = args.compute.threads()?;
     let (device, _) = args.compute.device()?;
     let file = ModelFile::load(&args.model, &device)?;
-    let data = if args.data == DataRecipe::DIGITS {
-        DataSet::digits(0)
-    } else {
-        DataSet::open(fetched(&args.data)?)?
-    };
-    let (name, source) = part(&data, args.part)?;
+    let data = open(&args.data)?;
+    let (name, source) = part(&data, args.part, [Part::Test, Part::Validation, Part::Train])?;
     let source = align(source, &file.class_names)?;
     let config = LoaderConfig {
         batch_size: args.batch,
@@ -85,22 +71,6 @@ pub(crate) fn run(args: &EvalArgs) -> Result<ExitCode> {
         write_table(&mut out, name, &evaluation.tally, &file.class_names)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn part(data: &DataSet, wanted: Option<Part>) -> Result<(&'static str, Arc<dyn Source>)> {
-    let train = ("train", Some(data.train.clone()));
-    let valid = ("validation", data.valid.clone());
-    let test = ("test", data.test.clone());
-    let parts = match wanted {
-        Some(Part::Train) => vec![train],
-        Some(Part::Validation) => vec![valid],
-        Some(Part::Test) => vec![test],
-        None => vec![test, valid, train],
-    };
-    parts
-        .into_iter()
-        .find_map(|(name, source)| source.map(|source| (name, source)))
-        .context("the data has no such part")
 }
 
 fn write_table(out: &mut impl Write, part: &str, tally: &Tally, names: &[String]) -> std::io::Result<()> {

@@ -26,6 +26,7 @@ pub use classifier::Classifier;
 pub use epoch_loop::{EpochLoop, Fitted, Observer, StopRule, Stopped};
 pub use error::{Error, Result};
 pub use plan::Plan;
+pub use progress::image_bar;
 pub use recipe::{DataRecipe, OptimRecipe, Recipe, ScheduleRecipe, StopRecipe};
 pub use report::EpochRow;
 pub use run::{MeasuredSource, Outcome, RunOptions, run, run_plan};

@@ -1,7 +1,5 @@
 //! Pictures as PNG bytes for the report.
 
-use image::codecs::png::PngEncoder;
-use image::{ExtendedColorType, ImageEncoder};
 use pyrograph_data::{Image, resize};
 
 /// The longest side of a picture in a report, in pixels.
@@ -18,11 +16,5 @@ pub(crate) fn png(picture: &Image) -> Vec<u8> {
     } else {
         picture
     };
-    let color = if picture.channels() == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
-    let mut bytes = Vec::new();
-    match PngEncoder::new(&mut bytes).write_image(picture.pixels(), picture.width(), picture.height(), color)
-    {
-        Ok(()) => bytes,
-        Err(_) => Vec::new(),
-    }
+    picture.to_png()
 }

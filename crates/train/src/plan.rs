@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use pyrograph_data::source::{Source, Subset, split};
+use pyrograph_data::source::{Scan, Source, Subset, split};
 use pyrograph_data::transform::{Draws, Scene};
-use pyrograph_data::{DataSet, Image, Pipeline, PixelStats, Preprocess, pixel_stats};
+use pyrograph_data::{DataSet, Image, Pipeline, PixelStats, Preprocess, cache_folder, pixel_stats};
 use pyrograph_model::{InputShape, ModelConfig};
 
 use crate::{DataRecipe, Error, Recipe, Result};
@@ -53,7 +53,8 @@ impl Plan {
         let data = if recipe.data.path == DataRecipe::DIGITS {
             DataSet::digits(recipe.seed)
         } else {
-            DataSet::open(&recipe.data.path)?
+            let mut scan = Scan::new().with_cache(cache_folder());
+            DataSet::open_with(&recipe.data.path, &mut scan)?
         };
         Self::for_data(recipe, data)
     }

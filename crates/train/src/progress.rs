@@ -19,7 +19,8 @@ pub(crate) struct Progress {
 }
 
 /// A bar over `total` images, labelled `label`, on standard error where that is a terminal.
-pub(crate) fn image_bar(label: String, total: usize) -> ProgressBar {
+#[must_use]
+pub fn image_bar(label: String, total: usize) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr_with_hz(10));
     // The template is a constant: it parses or the first run of a test shows that it does not.
     if let Ok(style) = ProgressStyle::with_template(

@@ -94,6 +94,34 @@ impl Folder {
         }
     }
 
+    /// Every image at or below `root`, all of one class called `unlabelled`: for what looks at pictures only, as statistics.
+    ///
+    /// # Errors
+    ///
+    /// When `root` cannot be read, or there are no images.
+    pub fn unlabelled(root: impl AsRef<Path>) -> Result<Self> {
+        let root = root.as_ref();
+        let tree = Tree::list(root, true, &mut |_| ())?;
+        let mut folder = Self {
+            class_names: vec!["unlabelled".into()],
+            paths: Paths::new(root),
+            classes: Vec::new(),
+            ignored: 0,
+            first_ignored: Vec::new(),
+        };
+        for (branch, path) in tree.0.iter().zip(tree.paths()) {
+            let number = folder.paths.add_folder(path);
+            folder.classes.push(0);
+            for name in branch.image_names() {
+                folder.paths.push(number, name);
+            }
+        }
+        if folder.is_empty() {
+            return Err(Error::at(root, ErrorKind::NotADataSet("there are no images in it".into())));
+        }
+        Ok(folder)
+    }
+
     fn from_tree(root: &Path, tree: &Tree, class_names: &[String]) -> Result<Self> {
         let mut folder = Self {
             class_names: class_names.to_vec(),

@@ -1,0 +1,62 @@
+//! Opening image sets, for every command that takes one.
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use pyrograph::data::source::{Scan, Source};
+use pyrograph::data::{DataSet, ErrorKind, cache_folder};
+use pyrograph::train::{DataRecipe, image_bar};
+use std::sync::Arc;
+
+use super::named::fetched;
+
+/// A part of an image set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    Train,
+    Validation,
+    Test,
+}
+
+/// The image set at `data`: a path, `digits`, or in builds that download the name of a known set.
+pub(crate) fn open(data: &str) -> Result<DataSet> {
+    if data == DataRecipe::DIGITS {
+        return Ok(DataSet::digits(0));
+    }
+    let path = fetched(data)?;
+    let bar = image_bar("listing".into(), 0);
+    let mut told = |found| bar.set_position(found as u64);
+    let mut scan = Scan::new().with_cache(cache_folder()).with_progress(&mut told);
+    let opened = DataSet::open_with(path, &mut scan);
+    bar.finish_and_clear();
+    Ok(opened?)
+}
+
+/// [`open`], and where there are no classes all images at or below `data`: for commands that look at images only.
+pub(crate) fn open_without_classes(data: &str) -> Result<DataSet> {
+    open(data).or_else(|error| {
+        let no_classes = error
+            .downcast_ref::<pyrograph::data::Error>()
+            .is_some_and(|error| matches!(error.kind(), ErrorKind::NotADataSet(_) | ErrorKind::Classes(_)));
+        // Where that does not help either, what is said first is more to the point.
+        let any = if no_classes { DataSet::unlabelled(data).ok() } else { None };
+        any.ok_or(error)
+    })
+}
+
+/// The part that is asked for, or the first there is of `order`.
+pub(crate) fn part(
+    data: &DataSet,
+    wanted: Option<Part>,
+    order: [Part; 3],
+) -> Result<(&'static str, Arc<dyn Source>)> {
+    let find = |part| match part {
+        Part::Train => Some(("train", data.train.clone())),
+        Part::Validation => Some(("validation", data.valid.clone()?)),
+        Part::Test => Some(("test", data.test.clone()?)),
+    };
+    match wanted {
+        Some(part) => find(part),
+        None => order.into_iter().find_map(find),
+    }
+    .context("the data has no such part")
+}

@@ -1,0 +1,139 @@
+//! `pyrograph show`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use pyrograph::data::order::{Order, permute};
+use pyrograph::data::{Image, Loader, LoaderConfig, Pipeline, Preprocess};
+
+use super::Threads;
+use super::data::{Part, open_without_classes, part};
+
+/// Pixels between two pictures of a sheet.
+const GAP: usize = 2;
+/// The gray between them.
+const GROUND: u8 = 128;
+/// Columns of a sheet.
+const COLUMNS: usize = 8;
+
+/// Arguments of `show`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pyrograph show photos/
+  pyrograph show photos/ --augment 'random_resized_crop(128)|flip|trivial_augment_wide'
+
+With --augment each row is one image: first as it is measured, then as seven epochs would show it.")]
+pub(crate) struct ShowArgs {
+    /// Images to show, as for `train`; a folder of images without classes will do, too
+    data: String,
+
+    /// Height and width in pixels that the network sees
+    #[arg(long, value_name = "PIXELS", default_value_t = 128, value_parser = clap::value_parser!(u32).range(4..=1024))]
+    size: u32,
+
+    /// Steps of training images; without a value a random window and a flip
+    #[arg(long, value_name = "STEPS", num_args = 0..=1, default_missing_value = "")]
+    augment: Option<String>,
+
+    /// Images to show
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    count: u16,
+
+    /// Seed of the choice of images and of every random step
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+
+    /// Part of the data
+    #[arg(long, default_value = "train")]
+    part: Part,
+
+    /// PNG file to write
+    #[arg(long, value_name = "FILE", default_value = "sheet.png")]
+    out: PathBuf,
+
+    #[command(flatten)]
+    threads: Threads,
+}
+
+pub(crate) fn run(args: &ShowArgs) -> Result<ExitCode> {
+    let threads = args.threads.count()?;
+    let data = open_without_classes(&args.data)?;
+    println!("{}", data.description);
+    let (_, source) = part(&data, Some(args.part), [Part::Train; 3])?;
+    let size = args.size;
+    let steps: Pipeline = format!("resize({size})|center_crop({size})").parse()?;
+    let count = usize::from(args.count).min(source.len());
+    let mut config = LoaderConfig {
+        batch_size: count,
+        order: Order::Shuffled,
+        seed: args.seed,
+        part: Some(0..count),
+        preprocess: Preprocess { steps, ..Preprocess::new(3, size, size) },
+        threads,
+        ..LoaderConfig::default()
+    };
+    // The same images in every epoch, so that only the random steps differ.
+    let chosen = (0..count as u64).map(|n| permute(args.seed, 0, source.len() as u64, n) as usize);
+    let chosen: Vec<usize> = chosen.collect();
+    for &index in &chosen {
+        println!("  {}", source.place(index));
+    }
+    let subset = pyrograph::data::source::Subset::new(source, chosen)?;
+    let subset = std::sync::Arc::new(subset);
+    config.order = Order::Sequential;
+    let plain = batch(&Loader::new(subset.clone(), config.clone())?, 0)?;
+    let rows: Vec<Vec<u8>> = match &args.augment {
+        None => vec![plain],
+        Some(text) => {
+            let text =
+                if text.is_empty() { format!("random_resized_crop({size})|flip") } else { text.clone() };
+            println!("{text}");
+            config.augment = Some(text.parse()?);
+            let loader = Loader::new(subset, config.clone())?;
+            let mut epochs = vec![plain];
+            for epoch in 1..COLUMNS as u64 {
+                epochs.push(batch(&loader, epoch)?);
+            }
+            epochs
+        }
+    };
+    let bytes = config.preprocess.bytes();
+    let tile = |picture: usize, epoch: usize| &rows[epoch][picture * bytes..][..bytes];
+    let tiles: Vec<&[u8]> = if rows.len() == 1 {
+        (0..count).map(|picture| tile(picture, 0)).collect()
+    } else {
+        (0..count)
+            .flat_map(|picture| (0..rows.len()).map(move |epoch| (picture, epoch)))
+            .map(|(p, e)| tile(p, e))
+            .collect()
+    };
+    let sheet = sheet(&tiles, size as usize);
+    fs::write(&args.out, sheet.to_png()).with_context(|| args.out.display().to_string())?;
+    println!("Sheet of {} pictures: {}", tiles.len(), args.out.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The pixels of the one batch of a pass.
+fn batch(loader: &Loader, epoch: u64) -> Result<Vec<u8>> {
+    let batch = loader.epoch(epoch).next().context("there are no images")??;
+    Ok(batch.pixels().to_vec())
+}
+
+/// Pictures of `side` x `side` pixels beside and below each other.
+fn sheet(tiles: &[&[u8]], side: usize) -> Image {
+    let columns = tiles.len().min(COLUMNS);
+    let step = side + GAP;
+    let (width, height) = (columns * step + GAP, tiles.len().div_ceil(columns) * step + GAP);
+    let mut pixels = vec![GROUND; width * height * 3];
+    for (number, tile) in tiles.iter().enumerate() {
+        let (left, top) = (GAP + number % columns * step, GAP + number / columns * step);
+        for (y, row) in tile.chunks_exact(side * 3).enumerate() {
+            pixels[((top + y) * width + left) * 3..][..side * 3].copy_from_slice(row);
+        }
+    }
+    Image::new(width as u32, height as u32, 3, pixels)
+}
