@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::sample::Record;
+use rayon::prelude::*;
+
+use super::sample::{Record, Thumbnail};
 use super::{CheckOptions, Collector, Problem};
 
 /// Reports the same contents within a part, in two parts and with two labels, and what looks alike.
@@ -24,17 +26,41 @@ pub(super) fn find_repeats(records: &[Record], options: &CheckOptions, found: &m
         return;
     }
     let look = |index: u32| Some(records.get(index as usize)?.look).filter(|look| *look != 0);
-    for alike in runs(records.len(), look) {
+    for similar in runs(records.len(), look) {
         // Exact repeats are reported already: one of each is enough.
         let mut contents = HashSet::new();
-        let distinct: Vec<usize> =
-            alike.into_iter().filter(|&index| contents.insert(records[index].content)).collect();
-        if distinct.len() > 1 {
-            let place = if differ(&distinct, |index| found.part(index)) { " in several parts" } else { "" };
-            let message = format!("look alike{place}, with other bytes");
-            found.add(Problem::LookAlike, &distinct, distinct.len(), message);
+        let distinct = similar.into_iter().filter(|&index| contents.insert(records[index].content));
+        let distinct: Vec<usize> = distinct.take(MOST_COMPARED).collect();
+        for group in alike(&distinct, found) {
+            let parts = if differ(&group, |index| found.part(index)) { " in several parts" } else { "" };
+            let labels = if differ(&group, |index| found.label(index)) { " with several labels" } else { "" };
+            let message = format!("look alike{parts}{labels}, with other bytes");
+            found.add(Problem::LookAlike, &group, group.len(), message);
         }
     }
+}
+
+/// Pictures of one look that are compared with each other.
+const MOST_COMPARED: usize = 1_000;
+
+/// Those of `similar` that are really alike, together, in order of their first.
+///
+/// Equal hashes only say that two pictures are light and dark in the same places. Now they are read again.
+fn alike(similar: &[usize], found: &Collector<'_>) -> Vec<Vec<usize>> {
+    if similar.len() < 2 {
+        return Vec::new();
+    }
+    let read = |&index: &usize| found.sample(index).and_then(|(source, at)| Thumbnail::of(source, at));
+    let thumbnails: Vec<Option<Thumbnail>> = similar.par_iter().map(read).collect();
+    let mut groups: Vec<(Thumbnail, Vec<usize>)> = Vec::new();
+    for (&index, thumbnail) in similar.iter().zip(thumbnails) {
+        let Some(thumbnail) = thumbnail else { continue };
+        match groups.iter_mut().find(|(first, _)| first.is_like(&thumbnail)) {
+            Some((_, group)) => group.push(index),
+            None => groups.push((thumbnail, vec![index])),
+        }
+    }
+    groups.into_iter().map(|(_, group)| group).filter(|group| group.len() > 1).collect()
 }
 
 /// The indices with equal keys, ascending, for keys that come at least twice; in order of their first index.

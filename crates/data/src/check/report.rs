@@ -289,8 +289,14 @@ impl<'a> Collector<'a> {
 
     /// The label of picture `index`.
     pub(super) fn label(&self, index: usize) -> Option<u32> {
+        let (source, index) = self.sample(index)?;
+        Some(source.label(index))
+    }
+
+    /// The source of picture `index` and its index there.
+    pub(super) fn sample(&self, index: usize) -> Option<(&'a dyn Source, usize)> {
         let (part, index) = self.find(index)?;
-        Some(self.parts.get(part)?.1.label(index))
+        Some((self.parts.get(part)?.1, index))
     }
 
     /// The part of picture `index` and its index there.

@@ -132,7 +132,8 @@ fn odd_shape(width: u32, height: u32, options: &CheckOptions) -> Option<(Problem
 const MOST_FLAT: usize = 8;
 
 /// The difference hash: whether each of 8 x 8 places is brighter than the one to its right. It is the same for
-/// about six in seven photos that were encoded again and four in five that were halved. Zero for a picture with too little in it to tell it from others.
+/// about six in seven photos that were encoded again and four in five that were halved. Zero for a picture with too
+/// little in it to tell it from others.
 fn look_of(image: Image) -> u64 {
     let small = resize(&image.with_channels(1), 9, 8);
     let steps = small.pixels().chunks_exact(9).flat_map(|row| row.windows(2));
@@ -143,6 +144,27 @@ fn look_of(image: Image) -> u64 {
         flat += usize::from(left.abs_diff(right) < 2);
     }
     if flat > MOST_FLAT { 0 } else { look }
+}
+
+/// 16 x 16 gray pixels of a picture.
+pub(super) struct Thumbnail(Vec<u8>);
+
+impl Thumbnail {
+    const SIDE: u32 = 16;
+    /// The mean difference of pixels, of 255, up to which two pictures are alike: room for another encoding, not for
+    /// another thing of the same kind.
+    const LIKE: u64 = 3;
+
+    /// None when the picture cannot be read, or not any more.
+    pub(super) fn of(source: &dyn Source, index: usize) -> Option<Self> {
+        let image = source.read(index).ok()?.image.with_channels(1);
+        Some(Self(resize(&image, Self::SIDE, Self::SIDE).into_pixels()))
+    }
+
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        let differences = self.0.iter().zip(&other.0).map(|(a, b)| u64::from(a.abs_diff(*b)));
+        differences.sum::<u64>() <= Self::LIKE * u64::from(Self::SIDE * Self::SIDE)
+    }
 }
 
 #[cfg(test)]

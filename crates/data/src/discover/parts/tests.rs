@@ -1,3 +1,5 @@
+//! Layouts of class folders, made small.
+
 use super::*;
 use std::fs;
 

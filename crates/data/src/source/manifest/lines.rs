@@ -148,7 +148,7 @@ impl Parser {
     }
 }
 
-/// A line of JSON. Deep nesting is refused by the parser; what has other names is passed over.
+/// A line of JSON. What has other names is passed over, however deep it is nested.
 #[derive(Deserialize)]
 struct JsonLine {
     image: Option<String>,

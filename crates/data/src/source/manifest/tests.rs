@@ -1,3 +1,5 @@
+//! Lists of images, good and bad.
+
 use super::*;
 use crate::testing::conforms;
 
@@ -111,6 +113,11 @@ fn what_is_not_there_is_told_when_it_is_read() {
     assert!(matches!(missing.kind(), ErrorKind::Missing));
     assert!(missing.to_string().contains("list.csv: line 3: nowhere/2.png: no such file"), "{missing}");
     assert!(manifest.read(2).unwrap_err().to_string().contains("line 4: in: this is no file"));
+    if cfg!(unix) {
+        let (_folder, path) = list("list.csv", "image,label\n/dev/zero,cat\nin/2.png,ape\n");
+        let error = Manifest::open(path).unwrap().read(0).unwrap_err().to_string();
+        assert!(error.contains("line 2: /dev/zero: this is no file"), "{error}");
+    }
     fs::write(folder.path().join("in/1.png"), "text").unwrap();
     assert!(manifest.read(0).unwrap_err().to_string().contains("line 2: in/1.png: not an image"));
 }

@@ -1,3 +1,5 @@
+//! What a kept listing notices, and what becomes of a bad one.
+
 use super::*;
 use crate::Source;
 use crate::source::Folder;

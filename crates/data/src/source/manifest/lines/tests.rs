@@ -1,3 +1,5 @@
+//! Lines of lists, good and hostile.
+
 use super::*;
 
 fn records(format: Format, lines: &[&str]) -> Result<Vec<Record>, String> {
