@@ -286,3 +286,83 @@ fn what_needs_no_data_works_anywhere() {
     }
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn a_set_is_checked_packed_indexed_shown_and_trained_on_as_shards() {
+    let place = place();
+    let folder = place.path();
+    let photos = photos(folder, 12);
+    let done = |arguments: &[&str]| {
+        let ran = pyrograph(folder, arguments);
+        assert_eq!(ran.code, Some(0), "{arguments:?}: {}{}", ran.stdout, ran.stderr);
+        ran.stdout
+    };
+    let stats: serde_json::Value = serde_json::from_str(&done(&["stats", "photos", "--json"])).unwrap();
+    assert_eq!((stats["samples"].as_u64(), stats["width"]["max"].as_u64()), (Some(24), Some(12)));
+    assert!(done(&["check", "photos"]).contains("24 images can be used"));
+
+    for (out, more) in [("kept", &[][..]), ("raw", &["--raw"]), ("small", &["--short-side", "8"])] {
+        let packed = done(&[&["pack", "photos", out], more].concat());
+        assert!(packed.contains("train: 24 images in 1 shards"), "{packed}");
+        let again = done(&[&["pack", "photos", out], more].concat());
+        assert!(again.contains("1 of them made before"), "{again}");
+        fs::remove_file(folder.join(out).join("shard-000000.tar.idx")).unwrap();
+        refused(folder, &["stats", out], &["pyrograph index"]);
+        assert!(done(&["index", out]).contains("24 samples"));
+    }
+    // The same pixels in the same order give the same model, whatever they were read from.
+    let train = |data: &str, out: &str| {
+        done(&["train", data, "--epochs", "1", "--batch", "4", "--out", out]);
+        fs::read(folder.join(out).join("last.safetensors")).unwrap().len()
+    };
+    assert_eq!(train("kept", "run-kept"), train("raw", "run-raw"));
+
+    for augment in [&[][..], &["--augment"], &["--augment", "random_resized_crop(16)|rand_augment(2, 9)"]] {
+        let sheet =
+            [&["show", "photos", "--size", "16", "--count", "3", "--out", "sheet.png"], augment].concat();
+        assert!(done(&sheet).contains("sheet.png"));
+        let columns = if augment.is_empty() { 3 } else { 8 };
+        let (width, _) = image::image_dimensions(folder.join("sheet.png")).unwrap();
+        assert_eq!(width, columns * 18 + 2);
+    }
+    let measured =
+        done(&["bench-data", "photos", "--size", "16", "--batch", "4", "--seconds", "0.1", "--json"]);
+    let measured: serde_json::Value = serde_json::from_str(&measured).unwrap();
+    assert!(measured["img_s"].as_f64().unwrap() > 0.0);
+    let other = ["bench-data", "photos", "--batch", "4", "--seconds", "0.1", "--vs", "echo '{\"img_s\": 1}'"];
+    assert!(done(&other).contains("times as fast"));
+
+    fs::write(photos.join("red/0.png"), "no picture").unwrap();
+    let ran = pyrograph(folder, &["check", "photos"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.stdout.contains("red/0.png") && ran.stdout.contains("23 images can be used"),
+        "{}",
+        ran.stdout
+    );
+    refused(folder, &["pack", "photos", "bad"], &["red/0.png"]);
+    assert!(done(&["pack", "photos", "good", "--leave-out", "1"]).contains("1 left out"));
+}
+
+#[test]
+fn images_that_cannot_be_read_are_replaced_up_to_the_share_that_is_allowed() {
+    let place = place();
+    let photos = photos(place.path(), 12);
+    fs::write(photos.join("red/0.png"), "no picture").unwrap();
+    let train = ["train", "photos", "--epochs", "1", "--batch", "4", "--out"];
+    let ran = pyrograph(place.path(), &[&train[..], &["run", "--set", "data.replace_bad=0.2"]].concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    // It is in the part that is learned from, or in the one that is measured.
+    let list = place.path().join("run/bad_images.txt");
+    if list.exists() {
+        assert!(ran.stdout.contains("1 images could not be read"), "{}", ran.stdout);
+        assert!(fs::read_to_string(list).unwrap().contains("red/0.png: not an image"));
+    }
+    fs::write(photos.join("blue/0.png"), "no picture").unwrap();
+    fs::write(photos.join("blue/1.png"), "no picture").unwrap();
+    refused(
+        place.path(),
+        &[&train[..], &["run-2", "--set", "data.replace_bad=0.01"]].concat(),
+        &["cannot be read"],
+    );
+}

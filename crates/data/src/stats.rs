@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::decode::format_of;
 use crate::in_order::in_order;
 use crate::source::{Source, Stored};
-use crate::{Error, ErrorKind, Image, Limits, Preprocess, Result, class_counts};
+use crate::{Error, ErrorKind, Image, Limits, OnError, Preprocess, Result, class_counts};
 
 /// Mean and standard deviation of each channel, for values 0 to 1.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -19,15 +19,24 @@ pub struct PixelStats {
 }
 
 /// The statistics of at most `limit` samples, evenly spaced over `source`, as `preprocess` prepares them; every pixel counts
-/// the same. All cores take part; their number changes nothing of the result.
+/// the same. All cores take part; their number changes nothing of the result. Samples that a loader would replace are left out.
 ///
 /// # Errors
 ///
-/// When there are no samples, or one cannot be read.
-pub fn pixel_stats(source: &dyn Source, preprocess: &Preprocess, limit: usize) -> Result<PixelStats> {
+/// When there are no samples, or one cannot be read and is not to be replaced.
+pub fn pixel_stats(
+    source: &dyn Source,
+    preprocess: &Preprocess,
+    limit: usize,
+    on_error: OnError,
+) -> Result<PixelStats> {
     let samples = Spaced::new(source, limit)?;
     let mut sums = Sums::default();
-    let prepared = |n| Ok(Sums::of(&preprocess.apply(source.read(samples.index(n))?.image)));
+    let prepared = |n| match (source.read(samples.index(n)), on_error) {
+        (Ok(sample), _) => Ok(Sums::of(&preprocess.apply(sample.image))),
+        (Err(error), OnError::Fail) => Err(error),
+        (Err(_), OnError::Replace { .. }) => Ok(Sums::default()),
+    };
     in_order(0..samples.count, rayon::current_num_threads(), prepared, |_, one| {
         sums.add(&one);
         Ok(())
@@ -259,11 +268,11 @@ mod tests {
         let sample = |a, b| Sample { image: Image::new(2, 1, 1, vec![a, b]), label: 0 };
         let memory = Memory::new(vec![sample(0, 0), sample(0, 255)], vec!["a".into()]).unwrap();
         let preprocess = Preprocess::new(1, 1, 2);
-        let stats = pixel_stats(&memory, &preprocess, 10).unwrap();
+        let stats = pixel_stats(&memory, &preprocess, 10, OnError::Fail).unwrap();
         assert_eq!(stats.mean, [0.25]);
         assert!((stats.std[0] - 0.1875f32.sqrt()).abs() < 1e-6);
-        assert_eq!(pixel_stats(&memory, &preprocess, 1).unwrap().mean, [0.0]);
-        assert!(pixel_stats(&memory, &preprocess, 0).is_err());
+        assert_eq!(pixel_stats(&memory, &preprocess, 1, OnError::Fail).unwrap().mean, [0.0]);
+        assert!(pixel_stats(&memory, &preprocess, 0, OnError::Fail).is_err());
     }
 
     #[test]
@@ -271,7 +280,7 @@ mod tests {
         let image = |channels, pixels| Sample { image: Image::new(1, 1, channels, pixels), label: 0 };
         let samples = vec![image(3, vec![255, 0, 51]), image(1, vec![255])];
         let memory = Memory::new(samples, vec!["a".into()]).unwrap();
-        let stats = pixel_stats(&memory, &Preprocess::new(3, 1, 1), 2).unwrap();
+        let stats = pixel_stats(&memory, &Preprocess::new(3, 1, 1), 2, OnError::Fail).unwrap();
         assert_eq!(stats.mean, [1.0, 0.5, 0.6]);
         assert_eq!(stats.std[0], 0.0);
     }
@@ -314,7 +323,7 @@ mod tests {
         let with = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
-                let seen = pixel_stats(&digits, &Preprocess::new(3, 14, 14), 250).unwrap();
+                let seen = pixel_stats(&digits, &Preprocess::new(3, 14, 14), 250, OnError::Fail).unwrap();
                 (seen, dataset_stats(&digits, 250, &mut |_, _| ()).unwrap())
             })
         };
@@ -328,7 +337,7 @@ mod tests {
         let Some(folder) = shared_data("mnist_idx") else { return };
         let file = |name: &str| folder.join(format!("train-{name}-ubyte.gz"));
         let mnist = Idx::open(file("images-idx3"), file("labels-idx1")).unwrap();
-        let stats = pixel_stats(&mnist, &Preprocess::new(1, 28, 28), usize::MAX).unwrap();
+        let stats = pixel_stats(&mnist, &Preprocess::new(1, 28, 28), usize::MAX, OnError::Fail).unwrap();
         assert!((stats.mean[0] - 0.1307).abs() < 1e-4 && (stats.std[0] - 0.3081).abs() < 1e-4, "{stats:?}");
     }
 }

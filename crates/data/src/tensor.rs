@@ -127,6 +127,12 @@ impl TensorLoader {
         Self { loader: Arc::new(loader), batcher, device, epoch: Arc::new(AtomicU64::new(0)) }
     }
 
+    /// The loader below, to ask it for its position and its bad samples.
+    #[must_use]
+    pub fn loader(&self) -> &Arc<Loader> {
+        &self.loader
+    }
+
     /// The batches of pass `epoch`; the counter of `iter` stays as it is.
     #[must_use]
     pub fn epoch(&self, epoch: u64) -> TensorBatches<'_> {

@@ -1,7 +1,7 @@
 //! A network with its loss, as Burn's learner wants it.
 
 use burn::module::Module;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Int, Tensor, TensorData};
 use burn::train::metric::ItemLazy;
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use pyrograph_data::tensor::ImageBatch;
@@ -32,6 +32,19 @@ pub struct StepOutput {
     pub targets: Tensor<1, Int>,
 }
 
+impl StepOutput {
+    /// Without the samples that do not count.
+    fn of(self, counts: &[bool]) -> Self {
+        if counts.iter().all(|&counts| counts) {
+            return self;
+        }
+        let kept: Vec<i64> = (0i64..).zip(counts).filter(|(_, counts)| **counts).map(|(n, _)| n).collect();
+        let count = kept.len();
+        let kept = Tensor::from_data(TensorData::new(kept, [count]), &self.targets.device());
+        Self { logits: self.logits.select(0, kept.clone()), targets: self.targets.select(0, kept) }
+    }
+}
+
 impl ItemLazy for StepOutput {
     fn sync(self) -> Result<Self, burn::tensor::ExecutionError> {
         self.logits.device().flush()?;
@@ -56,6 +69,7 @@ impl InferenceStep for Classifier {
     type Output = StepOutput;
 
     fn step(&self, batch: ImageBatch) -> StepOutput {
-        StepOutput { logits: self.model.forward(batch.images), targets: batch.targets }
+        let output = StepOutput { logits: self.model.forward(batch.images), targets: batch.targets };
+        output.of(&batch.counts)
     }
 }

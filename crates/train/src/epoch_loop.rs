@@ -270,6 +270,8 @@ fn row(epoch: usize, learning_rate: f64, spent: &Spent, train: &Tally, valid: &T
         seconds,
         images_per_second: train.samples() as f64 / seconds,
         waiting_share: spent.waiting.as_secs_f64() / seconds,
+        // The loader knows; the observer asks it.
+        bad_images: 0,
     }
 }
 

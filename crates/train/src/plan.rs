@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pyrograph_data::source::{Scan, Source, Subset, split};
 use pyrograph_data::transform::{Draws, Scene};
-use pyrograph_data::{DataSet, Image, Pipeline, PixelStats, Preprocess, cache_folder, pixel_stats};
+use pyrograph_data::{DataSet, Image, OnError, Pipeline, PixelStats, Preprocess, cache_folder, pixel_stats};
 use pyrograph_model::{InputShape, ModelConfig};
 
 use crate::{DataRecipe, Error, Recipe, Result};

@@ -22,6 +22,7 @@
 
 use std::path::Path;
 
+use pyrograph_data::OnError;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -76,6 +77,9 @@ pub struct DataRecipe {
     /// The share of the training images set apart for validation where the data has no validation part, 0 to 1.
     /// With 0, the test part is watched instead.
     pub valid_fraction: f64,
+    /// The share of the images that may be unreadable, 0 to 1: others stand in for them, and they are listed in the run folder. With
+    /// 0 the first one stops the run.
+    pub replace_bad: f64,
 }
 
 /// Stochastic gradient descent, as PyTorch's `SGD`.
@@ -162,11 +166,24 @@ impl Default for Recipe {
 
 impl Default for DataRecipe {
     fn default() -> Self {
-        Self { path: Self::DIGITS.into(), size: None, channels: None, normalize: true, valid_fraction: 0.1 }
+        Self {
+            path: Self::DIGITS.into(),
+            size: None,
+            channels: None,
+            normalize: true,
+            valid_fraction: 0.1,
+            replace_bad: 0.0,
+        }
     }
 }
 
 impl DataRecipe {
+    /// What becomes of an image that cannot be read.
+    #[must_use]
+    pub fn on_error(&self) -> OnError {
+        if self.replace_bad > 0.0 { OnError::Replace { at_most: self.replace_bad } } else { OnError::Fail }
+    }
+
     /// The path that means the drawn digits.
     pub const DIGITS: &'static str = "digits";
 }
@@ -293,6 +310,7 @@ impl Recipe {
                 self.data.valid_fraction.to_string(),
                 "0 to below 1",
             ),
+            (share(self.data.replace_bad), "data.replace_bad", self.data.replace_bad.to_string(), "0 to 1"),
             (
                 self.data.size.is_none_or(|size| (4..=4096).contains(&size)),
                 "data.size",

@@ -68,6 +68,9 @@ pub struct EpochRow {
     pub images_per_second: f64,
     /// Share of that duration spent waiting for batches, `0..=1`.
     pub waiting_share: f64,
+    /// Training images that could not be read, for which others stood in.
+    #[serde(default)]
+    pub bad_images: usize,
 }
 
 /// A wrongly classified picture.

@@ -181,6 +181,7 @@ fn loader(
         // Training sees every image changed anyway; what is measured is exact.
         exact: augment.is_none(),
         augment,
+        on_error: plan.recipe.data.on_error(),
         threads: options.threads,
         ..LoaderConfig::default()
     };
@@ -198,7 +199,8 @@ fn fit(plan: &Plan, options: &RunOptions, loaders: (Loader, Loader), folder: &Ru
     let schedule = Schedule::new(recipe.optim.lr, &recipe.schedule, recipe.epochs, steps);
     let learner = Learner::new(network, sgd(&recipe.optim).init(), schedule);
     let scores = (Scores::new(classes), Scores::new(classes));
-    let observer = keep(plan, folder.clone(), options.verbose && !options.tui)?;
+    let train = TensorLoader::new(train, device.clone());
+    let observer = keep(plan, train.loader().clone(), folder.clone(), options.verbose && !options.tui)?;
     let epochs = Arc::new(EpochLoop::new(
         device.clone(),
         scores.clone(),
@@ -207,7 +209,7 @@ fn fit(plan: &Plan, options: &RunOptions, loaders: (Loader, Loader), folder: &Ru
     ));
     let training = SupervisedTraining::new(
         folder.path(),
-        Arc::new(TensorLoader::new(train, device.clone())),
+        Arc::new(train),
         Arc::new(TensorLoader::new(valid, device.inner())),
     )
     .metric_train_numeric(scores.0)
@@ -241,8 +243,8 @@ fn sgd(recipe: &OptimRecipe) -> SgdConfig {
     config
 }
 
-/// Writes each epoch's line and the last and best models, and says how it went.
-fn keep(plan: &Plan, folder: RunFolder, verbose: bool) -> Result<Observer> {
+/// Writes each epoch's line, the last and best models and the images that could not be read, and says how it went.
+fn keep(plan: &Plan, train: Arc<Loader>, folder: RunFolder, verbose: bool) -> Result<Observer> {
     let recipe = plan.recipe.fingerprint()?;
     let (config, preprocess) = (plan.model.clone(), plan.preprocess.clone());
     let class_names = plan.train.class_names().to_vec();
@@ -259,9 +261,24 @@ fn keep(plan: &Plan, folder: RunFolder, verbose: bool) -> Result<Observer> {
         if is_best {
             file.save(folder.best_model())?;
         }
-        folder.record(row)?;
+        let bad = train.bad_samples();
+        let row = EpochRow { bad_images: bad.len(), ..row.clone() };
+        folder.record(&row)?;
+        if !bad.is_empty() {
+            let lines: String = bad.iter().map(|bad| format!("{}: {}\n", bad.place, bad.reason)).collect();
+            folder.write(&folder.bad_images(), lines.as_bytes())?;
+        }
         if verbose {
-            print_line(&line(row, epochs, is_best));
+            print_line(&line(&row, epochs, is_best));
+            if let Some(first) = bad.first() {
+                let (count, list) = (bad.len(), folder.bad_images());
+                print_line(&format!(
+                    "  {count} images could not be read, others stood in for them; the first: {}: {}; all: {}",
+                    first.place,
+                    first.reason,
+                    list.display()
+                ));
+            }
         }
         Ok(())
     }))

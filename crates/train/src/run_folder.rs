@@ -16,6 +16,7 @@ use crate::{Error, Result};
 /// best.safetensors    the model with the best validation accuracy
 /// last.safetensors    the model after the last epoch
 /// example.png         a picture to try the model on
+/// bad_images.txt      training images that could not be read, if others were allowed to stand in for them
 /// report.html         curves, confusion matrix and worst mistakes
 /// ```
 #[derive(Debug, Clone)]
@@ -67,6 +68,12 @@ impl RunFolder {
     #[must_use]
     pub fn example(&self) -> PathBuf {
         self.path.join("example.png")
+    }
+
+    /// The training images that could not be read, where there are any.
+    #[must_use]
+    pub fn bad_images(&self) -> PathBuf {
+        self.path.join("bad_images.txt")
     }
 
     /// The page with curves, confusion matrix and mistakes.

@@ -12,7 +12,8 @@ pub struct Batch {
     pub labels: Vec<u32>,
     /// `[batch]`, indices of samples in the source.
     pub indices: Vec<usize>,
-    /// `[batch]`: false for a sample that only fills the batch ([`Tail::Pad`](super::Tail::Pad)).
+    /// `[batch]`: false for a sample that only fills the batch ([`Tail::Pad`](super::Tail::Pad)), or that stands in for a bad one where samples come
+    /// as the source numbers them.
     pub counts: Vec<bool>,
 }
 

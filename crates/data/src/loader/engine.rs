@@ -14,7 +14,7 @@ use super::batch::{BadSample, Batch, OpenBatch, Prepared};
 use super::prepare::{Fetched, Worker};
 use super::stats::Counters;
 use super::{LoaderConfig, OnError, Tail};
-use crate::order::{Draw, SampleRng, Sequence};
+use crate::order::{Draw, Order, SampleRng, Sequence};
 use crate::{Error, ErrorKind, Result, Source};
 
 /// Batches in flight where there is room for them: one that is consumed, one that waits, one that is filled.
@@ -446,6 +446,8 @@ impl Shared {
             let error = match outcome {
                 Ok(()) => {
                     self.stats.samples.add(1);
+                    // What stands in must not be measured a second time.
+                    let counts = counts && (bad.is_none() || self.config.order != Order::Sequential);
                     return Ok(Prepared { label: self.source.label(index), index, counts, bad });
                 }
                 Err(error) => error,
