@@ -1,5 +1,7 @@
 //! Bytes of a picture file to the pixels a person sees.
 
+#[cfg(test)]
+mod mutations;
 mod view;
 
 use std::cell::RefCell;

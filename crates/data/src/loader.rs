@@ -10,6 +10,7 @@
 //! is the same for any number of them, on any number of machines, and after any interruption.
 
 mod batch;
+mod batch_plan;
 mod engine;
 mod position;
 mod prepare;
