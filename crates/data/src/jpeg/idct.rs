@@ -21,7 +21,7 @@ const SECOND_SHIFT: i32 = CONSTANT_BITS + BETWEEN_BITS + SCALE_BITS;
 
 /// The two passes, with what a processor has.
 pub(super) trait Transform: Copy {
-    /// Writes a block of `ACROSS` x `DOWN` samples, whose coefficients are 0 from row and column `USED` (4 or 8) on.
+    /// Writes a block of `ACROSS` x `DOWN` samples, whose coefficients are 0 from row and column `USED` (2, 4 or 8) on.
     fn transform<const ACROSS: usize, const DOWN: usize, const USED: usize>(
         self,
         block: &[i16; 64],
@@ -52,9 +52,10 @@ pub(super) fn samples<T: Transform>(
         (4, 4) => of_size::<T, 4, 4, 4>(t, block, seen, steps, plane, stride),
         (4, 2) => of_size::<T, 4, 2, 4>(t, block, seen, steps, plane, stride),
         (2, 4) => of_size::<T, 2, 4, 4>(t, block, seen, steps, plane, stride),
-        (2, 2) => of_size::<T, 2, 2, 4>(t, block, seen, steps, plane, stride),
-        (2, 1) => of_size::<T, 2, 1, 4>(t, block, seen, steps, plane, stride),
-        (1, 2) => of_size::<T, 1, 2, 4>(t, block, seen, steps, plane, stride),
+        // So few need no vectors.
+        (2, 2) => of_size::<_, 2, 2, 2>(Portable, block, seen, steps, plane, stride),
+        (2, 1) => of_size::<_, 2, 1, 2>(Portable, block, seen, steps, plane, stride),
+        (1, 2) => of_size::<_, 1, 2, 2>(Portable, block, seen, steps, plane, stride),
         _ => even::<1, 1>(block[0].wrapping_mul(steps[0]), plane, stride),
     }
 }
@@ -71,7 +72,7 @@ fn of_size<T: Transform, const ACROSS: usize, const DOWN: usize, const USED: usi
     // Rows or columns from 4 on have a bit of their number set.
     if seen == 0 {
         even::<ACROSS, DOWN>(block[0].wrapping_mul(steps[0]), plane, stride);
-    } else if seen & 0b100_100 == 0 {
+    } else if USED == 8 && seen & 0b100_100 == 0 {
         t.transform::<ACROSS, DOWN, 4>(block, steps, plane, stride);
     } else {
         t.transform::<ACROSS, DOWN, USED>(block, steps, plane, stride);
@@ -175,13 +176,13 @@ impl Transform for Portable {
         plane: &mut [u8],
         stride: usize,
     ) {
-        let mut rows = [[0i32; 8]; USED];
+        let mut rows = [[0i32; USED]; USED];
         for (k, row) in rows.iter_mut().enumerate() {
             for (c, value) in row.iter_mut().enumerate() {
                 *value = block[8 * k + c].wrapping_mul(steps[8 * k + c]).into();
             }
         }
-        let mut between = [[0i32; 8]; DOWN];
+        let mut between = [[0i32; USED]; DOWN];
         for (y, sums) in between.iter_mut().enumerate() {
             for (k, row) in rows.iter().enumerate() {
                 let wave = i32::from(wave(DOWN, y, k));
@@ -193,7 +194,7 @@ impl Transform for Portable {
         }
         for (y, row) in between.iter().enumerate() {
             let mut sums = [0i32; ACROSS];
-            for (k, &value) in row.iter().take(USED).enumerate() {
+            for (k, &value) in row.iter().enumerate() {
                 for (x, sum) in sums.iter_mut().enumerate() {
                     *sum = sum.wrapping_add(i32::from(wave(ACROSS, x, k)) * value);
                 }
