@@ -97,10 +97,10 @@ fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<DynamicImage, ErrorKind>
     let Some(header) = jpeg::Header::read(bytes, limits)? else {
         return decode_as(bytes, ImageFormat::Jpeg, limits);
     };
-    let mut pixels = Vec::new();
+    let (width, height) = (header.width, header.height);
+    let mut pixels = vec![0; width as usize * height as usize * usize::from(header.channels)];
     let whole = jpeg::Part::whole(&header);
     SCRATCH.with_borrow_mut(|scratch| jpeg::decode(bytes, &header, &whole, scratch, &mut pixels))?;
-    let (width, height) = (header.width, header.height);
     let decoded = match header.channels {
         1 => GrayImage::from_raw(width, height, pixels).map(DynamicImage::from),
         _ => RgbImage::from_raw(width, height, pixels).map(DynamicImage::from),

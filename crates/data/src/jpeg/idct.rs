@@ -267,9 +267,9 @@ mod tests {
         let mut rng = SampleRng::new(5, 6, 7, 8);
         for _ in 0..400 {
             let mut block = [0; 64];
-            for position in 0..64 {
+            for (position, value) in block.iter_mut().enumerate() {
                 if position & 0b100_100 == 0 {
-                    block[position] = rng.below(200) as i16 - 100;
+                    *value = rng.below(200) as i16 - 100;
                 }
             }
             let (mut short, mut long) = ([0; 64], [0; 64]);

@@ -79,7 +79,7 @@ impl Chroma<'_> {
         // Above the middle of a sample the row before it is the next nearest, below it the one behind.
         let (near, far) = if self.halved.1 {
             let last = self.header.height.div_ceil(2) as usize - 1;
-            let far = if y % 2 == 0 { (y / 2).saturating_sub(1) } else { (y / 2 + 1).min(last) };
+            let far = if y.is_multiple_of(2) { (y / 2).saturating_sub(1) } else { (y / 2 + 1).min(last) };
             (plane.row(y / 2), plane.row(far))
         } else {
             (plane.row(y), plane.row(y))
