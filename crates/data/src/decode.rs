@@ -103,7 +103,8 @@ fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<Image, ErrorKind> {
     let Some(header) = jpeg::Header::read(bytes, limits)? else {
         return decode_as(bytes, ImageFormat::Jpeg, limits).map(as_seen);
     };
-    let mut pixels = Vec::new();
+    let (width, height) = (header.width, header.height);
+    let mut pixels = vec![0; width as usize * height as usize * usize::from(header.channels)];
     let whole = jpeg::Part::whole(&header);
     SCRATCH.with_borrow_mut(|scratch| jpeg::decode(bytes, &header, &whole, scratch, &mut pixels))?;
     let stored = Image::new(header.width, header.height, header.channels, pixels);

@@ -21,7 +21,7 @@ const SECOND_SHIFT: i32 = CONSTANT_BITS + BETWEEN_BITS + SCALE_BITS;
 
 /// The two passes, with what a processor has.
 pub(super) trait Transform: Copy {
-    /// Writes a block of `ACROSS` x `DOWN` samples, whose coefficients are 0 from row and column `USED` (4 or 8) on.
+    /// Writes a block of `ACROSS` x `DOWN` samples, whose coefficients are 0 from row and column `USED` (2, 4 or 8) on.
     fn transform<const ACROSS: usize, const DOWN: usize, const USED: usize>(
         self,
         block: &[i16; 64],
@@ -45,35 +45,54 @@ pub(super) fn samples<T: Transform>(
     plane: &mut [u8],
     stride: usize,
 ) {
-    if seen == 0 {
-        return even(block[0].wrapping_mul(steps[0]), size, plane, stride);
-    }
-    // Rows or columns from 4 on have a bit of their number set.
-    let few = seen & 0b100_100 == 0;
     match size {
-        (8, 8) if few => t.transform::<8, 8, 4>(block, steps, plane, stride),
-        (8, 8) => t.transform::<8, 8, 8>(block, steps, plane, stride),
-        (8, 4) => t.transform::<8, 4, 8>(block, steps, plane, stride),
-        (4, 8) => t.transform::<4, 8, 8>(block, steps, plane, stride),
-        (4, 4) => t.transform::<4, 4, 4>(block, steps, plane, stride),
-        (4, 2) => t.transform::<4, 2, 4>(block, steps, plane, stride),
-        (2, 4) => t.transform::<2, 4, 4>(block, steps, plane, stride),
-        (2, 2) => t.transform::<2, 2, 4>(block, steps, plane, stride),
-        (2, 1) => t.transform::<2, 1, 4>(block, steps, plane, stride),
-        (1, 2) => t.transform::<1, 2, 4>(block, steps, plane, stride),
-        _ => even(block[0].wrapping_mul(steps[0]), size, plane, stride),
+        (8, 8) => of_size::<T, 8, 8, 8>(t, block, seen, steps, plane, stride),
+        (8, 4) => of_size::<T, 8, 4, 8>(t, block, seen, steps, plane, stride),
+        (4, 8) => of_size::<T, 4, 8, 8>(t, block, seen, steps, plane, stride),
+        (4, 4) => of_size::<T, 4, 4, 4>(t, block, seen, steps, plane, stride),
+        (4, 2) => of_size::<T, 4, 2, 4>(t, block, seen, steps, plane, stride),
+        (2, 4) => of_size::<T, 2, 4, 4>(t, block, seen, steps, plane, stride),
+        // So few need no vectors.
+        (2, 2) => of_size::<_, 2, 2, 2>(Portable, block, seen, steps, plane, stride),
+        (2, 1) => of_size::<_, 2, 1, 2>(Portable, block, seen, steps, plane, stride),
+        (1, 2) => of_size::<_, 1, 2, 2>(Portable, block, seen, steps, plane, stride),
+        _ => even::<1, 1>(block[0].wrapping_mul(steps[0]), plane, stride),
+    }
+}
+
+#[inline(always)]
+fn of_size<T: Transform, const ACROSS: usize, const DOWN: usize, const USED: usize>(
+    t: T,
+    block: &[i16; 64],
+    seen: u8,
+    steps: &[i16; 64],
+    plane: &mut [u8],
+    stride: usize,
+) {
+    // Rows or columns from 4 on have a bit of their number set.
+    if seen == 0 {
+        even::<ACROSS, DOWN>(block[0].wrapping_mul(steps[0]), plane, stride);
+    } else if USED == 8 && seen & 0b100_100 == 0 {
+        t.transform::<ACROSS, DOWN, 4>(block, steps, plane, stride);
+    } else {
+        t.transform::<ACROSS, DOWN, USED>(block, steps, plane, stride);
     }
 }
 
 /// A block that is all `mean`.
 #[inline(always)]
-fn even(mean: i16, size: (usize, usize), plane: &mut [u8], stride: usize) {
+fn even<const ACROSS: usize, const DOWN: usize>(mean: i16, plane: &mut [u8], stride: usize) {
     let value = sample(descale(i32::from(mean << BETWEEN_BITS), BETWEEN_BITS + SCALE_BITS));
-    for row in plane.chunks_mut(stride).take(size.1) {
-        match row.first_chunk_mut() {
-            Some(row) if size.0 == 8 => *row = [value; 8],
-            _ => row.iter_mut().take(size.0).for_each(|v| *v = value),
-        }
+    for y in 0..DOWN {
+        write_row(plane, y * stride, [value; ACROSS]);
+    }
+}
+
+/// Writes samples from place `at` on. A plane is large enough for its blocks.
+#[inline(always)]
+fn write_row<const N: usize>(plane: &mut [u8], at: usize, row: [u8; N]) {
+    if let Some(target) = plane.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+        *target = row;
     }
 }
 
@@ -157,13 +176,13 @@ impl Transform for Portable {
         plane: &mut [u8],
         stride: usize,
     ) {
-        let mut rows = [[0i32; 8]; USED];
+        let mut rows = [[0i32; USED]; USED];
         for (k, row) in rows.iter_mut().enumerate() {
             for (c, value) in row.iter_mut().enumerate() {
                 *value = block[8 * k + c].wrapping_mul(steps[8 * k + c]).into();
             }
         }
-        let mut between = [[0i32; 8]; DOWN];
+        let mut between = [[0i32; USED]; DOWN];
         for (y, sums) in between.iter_mut().enumerate() {
             for (k, row) in rows.iter().enumerate() {
                 let wave = i32::from(wave(DOWN, y, k));
@@ -173,16 +192,14 @@ impl Transform for Portable {
             }
             *sums = sums.map(|sum| descale(sum, FIRST_SHIFT).clamp(i16::MIN.into(), i16::MAX.into()));
         }
-        for (target, row) in plane.chunks_mut(stride).zip(&between) {
+        for (y, row) in between.iter().enumerate() {
             let mut sums = [0i32; ACROSS];
-            for (k, &value) in row.iter().take(USED).enumerate() {
+            for (k, &value) in row.iter().enumerate() {
                 for (x, sum) in sums.iter_mut().enumerate() {
                     *sum = sum.wrapping_add(i32::from(wave(ACROSS, x, k)) * value);
                 }
             }
-            if let Some(target) = target.first_chunk_mut() {
-                *target = sums.map(|sum| sample(descale(sum, SECOND_SHIFT)));
-            }
+            write_row(plane, y * stride, sums.map(|sum| sample(descale(sum, SECOND_SHIFT))));
         }
     }
 }
@@ -250,9 +267,9 @@ mod tests {
         let mut rng = SampleRng::new(5, 6, 7, 8);
         for _ in 0..400 {
             let mut block = [0; 64];
-            for position in 0..64 {
+            for (position, value) in block.iter_mut().enumerate() {
                 if position & 0b100_100 == 0 {
-                    block[position] = rng.below(200) as i16 - 100;
+                    *value = rng.below(200) as i16 - 100;
                 }
             }
             let (mut short, mut long) = ([0; 64], [0; 64]);

@@ -5,7 +5,7 @@ use std::arch::x86_64::{__m128i, __m256i};
 use pulp::cast;
 use pulp::x86::V3;
 
-use super::{FIRST_SHIFT, SECOND_SHIFT, Transform, wave};
+use super::{FIRST_SHIFT, SECOND_SHIFT, Transform, wave, write_row};
 
 /// Pairs of constants, for an instruction that multiplies and adds pairs.
 type Pairs = [i16; 16];
@@ -129,7 +129,6 @@ impl Transform for V3 {
         let constants: [Pairs; 4] =
             const { [along(ACROSS, 0), along(ACROSS, 1), along(ACROSS, 2), along(ACROSS, 3)] };
         let in_order: __m256i = cast([0, 4, 1, 5, 2, 6, 3, 7]);
-        let mut targets = plane.chunks_mut(stride);
         let mut y = 0;
         while y < DOWN {
             let packed = self.avx2._mm256_packus_epi16(
@@ -137,11 +136,9 @@ impl Transform for V3 {
                 along_two_rows::<USED>(self, sums[y + 2], sums[y + 3], &constants),
             );
             let rows: [[u8; 8]; 4] = cast(self.avx2._mm256_permutevar8x32_epi32(packed, in_order));
-            for (target, row) in targets.by_ref().zip(rows).take((DOWN - y).min(4)) {
-                if let (Some(target), Some(row)) =
-                    (target.first_chunk_mut::<ACROSS>(), row.first_chunk::<ACROSS>())
-                {
-                    *target = *row;
+            for (i, row) in rows.iter().enumerate() {
+                if let (true, Some(row)) = (y + i < DOWN, row.first_chunk::<ACROSS>()) {
+                    write_row(plane, (y + i) * stride, *row);
                 }
             }
             y += 4;
