@@ -133,6 +133,7 @@ impl Image {
 }
 
 /// ITU-R 601-2 luma in 16-bit fixed point, rounded as Pillow rounds it.
+#[inline(always)]
 pub(crate) fn luma(r: u8, g: u8, b: u8) -> u8 {
     ((u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + 0x8000) >> 16) as u8
 }

@@ -1,16 +1,16 @@
 //! Blurring and sharpening.
 
-use super::color::{blend, round};
+use pulp::Arch;
+
+use super::color::{blend_all, round};
 use super::warp::Border;
 use crate::Image;
 
 /// Blurs by a Gaussian of standard deviation `sigma` pixels, cut off after `kernel` pixels (odd). The picture is mirrored at its
 /// borders. torchvision's `gaussian_blur`.
 pub(super) fn gaussian(image: &mut Image, kernel: u32, sigma: f64) {
-    let reach = i64::from(kernel / 2);
-    let weights: Vec<f64> = (-reach..=reach).map(|x| (-0.5 * (x as f64 / sigma).powi(2)).exp()).collect();
-    let sum: f64 = weights.iter().sum();
-    let weights: Vec<f32> = weights.iter().map(|w| (w / sum) as f32).collect();
+    let weights = weights(kernel, sigma);
+    let reach = weights.len() as i64 / 2;
     let channels = usize::from(image.channels());
     let (width, height) = (image.width(), image.height());
     let row_length = width as usize * channels;
@@ -23,25 +23,45 @@ pub(super) fn gaussian(image: &mut Image, kernel: u32, sigma: f64) {
     let mut padded = vec![0.0f32; row_length + 2 * margin];
     let mut blurred = vec![0.0f32; row_length];
     let mirrored = |place: i64, length| Border::Reflect.source(place, length).unwrap_or_default();
-    for (y, out) in image.pixels_mut().chunks_exact_mut(row_length).enumerate() {
-        let middle = &mut padded[margin..margin + row_length];
-        middle.fill(0.0);
-        for (weight, offset) in weights.iter().zip(-reach..) {
-            let row = &source[mirrored(y as i64 + offset, height) * row_length..][..row_length];
-            middle.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight * f32::from(*value));
-        }
-        for place in (-reach..0).chain(i64::from(width)..i64::from(width) + reach) {
-            let from = margin + mirrored(place, width) * channels;
-            let to = (place + reach) as usize * channels;
-            padded.copy_within(from..from + channels, to);
-        }
-        blurred.fill(0.0);
-        for (n, weight) in weights.iter().enumerate() {
-            let row = &padded[n * channels..][..row_length];
-            blurred.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight * value);
-        }
-        out.iter_mut().zip(&blurred).for_each(|(out, value)| *out = round(value.clamp(0.0, 255.0)));
-    }
+    let beside = (-reach..0).chain(i64::from(width)..i64::from(width) + reach);
+    let beside: Vec<(usize, usize)> =
+        beside.map(|x| (margin + mirrored(x, width) * channels, (x + reach) as usize * channels)).collect();
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (y, out) in image.pixels_mut().chunks_exact_mut(row_length).enumerate() {
+                let middle = &mut padded[margin..margin + row_length];
+                middle.fill(0.0);
+                for (weight, offset) in weights.iter().zip(-reach..) {
+                    let row = &source[mirrored(y as i64 + offset, height) * row_length..][..row_length];
+                    for (sum, value) in middle.iter_mut().zip(row) {
+                        *sum += weight * f32::from(*value);
+                    }
+                }
+                for &(from, to) in &beside {
+                    padded.copy_within(from..from + channels, to);
+                }
+                blurred.fill(0.0);
+                for (n, weight) in weights.iter().enumerate() {
+                    for (sum, value) in blurred.iter_mut().zip(&padded[n * channels..]) {
+                        *sum += weight * value;
+                    }
+                }
+                for (out, value) in out.iter_mut().zip(&blurred) {
+                    *out = round(*value);
+                }
+            }
+        },
+    );
+}
+
+/// The kernel's weights, which sum to 1. Those at the ends that cannot move a byte are left out.
+fn weights(kernel: u32, sigma: f64) -> Vec<f32> {
+    let reach = i64::from(kernel / 2);
+    let weight = |x: i64| (-0.5 * (x as f64 / sigma).powi(2)).exp();
+    let sum: f64 = (-reach..=reach).map(weight).sum();
+    let reach = (0..=reach).take_while(|&x| weight(x) / sum > 1e-6).count() as i64 - 1;
+    (-reach..=reach).map(|x| (weight(x) / sum) as f32).collect()
 }
 
 /// 0 is a little blurred, 1 is the picture, 2 is sharper. The border pixels stay, and so does a picture that has no others. Pillow's
@@ -56,26 +76,30 @@ pub(super) fn sharpness(image: &mut Image, factor: f32) {
     let inner = length - 2 * channels;
     let source = image.pixels().to_vec();
     let mut columns = vec![0u16; length];
-    for (rows, out) in
-        source.windows(3 * length).step_by(length).zip(image.pixels_mut().chunks_exact_mut(length).skip(1))
-    {
-        let (above, rest) = rows.split_at(length);
-        let (here, below) = rest.split_at(length);
-        for (((sum, a), b), c) in columns.iter_mut().zip(above).zip(here).zip(below) {
-            *sum = u16::from(*a) + u16::from(*b) + u16::from(*c);
-        }
-        let (left, right) = (&columns[..inner], &columns[2 * channels..]);
-        let (middle, here) = (&columns[channels..][..inner], &here[channels..][..inner]);
-        let out = &mut out[channels..][..inner];
-        for ((((out, value), left), middle), right) in
-            out.iter_mut().zip(here).zip(left).zip(middle).zip(right)
-        {
-            let value = u16::from(*value);
-            // The middle pixel counts five times, its eight neighbours once.
-            let smooth = round(f32::from(left + middle + right + 4 * value) * (1.0 / 13.0));
-            *out = blend(f32::from(smooth), f32::from(value), factor);
-        }
-    }
+    let mut smooth = vec![0u8; inner];
+    let rows = source.windows(3 * length).step_by(length);
+    let out_rows = image.pixels_mut().chunks_exact_mut(length).skip(1);
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (rows, out) in rows.zip(out_rows) {
+                let (above, rest) = rows.split_at(length);
+                let (here, below) = rest.split_at(length);
+                for (((sum, a), b), c) in columns.iter_mut().zip(above).zip(here).zip(below) {
+                    *sum = u16::from(*a) + u16::from(*b) + u16::from(*c);
+                }
+                let (left, right) = (&columns[..inner], &columns[2 * channels..]);
+                let (middle, here) = (&columns[channels..][..inner], &here[channels..][..inner]);
+                for ((((smooth, value), left), middle), right) in
+                    smooth.iter_mut().zip(here).zip(left).zip(middle).zip(right)
+                {
+                    // The middle pixel counts five times, its eight neighbours once; 6 rounds to the nearest.
+                    *smooth = ((left + middle + right + 4 * u16::from(*value) + 6) / 13) as u8;
+                }
+                blend_all(&mut out[channels..][..inner], &smooth, here, factor);
+            }
+        },
+    );
 }
 
 #[cfg(test)]

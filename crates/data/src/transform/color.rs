@@ -1,21 +1,22 @@
 //! Changes of colour and light, as Pillow's `ImageEnhance` and torchvision's `adjust_hue` make them.
 
+use pulp::Arch;
+
 use super::tone;
 use crate::Image;
 use crate::image::luma;
-
-/// Pixels that are worked on together, channel by channel, so that the compiler can use vectors.
-pub(super) const LANES: usize = 32;
 
 /// 2^23: a number from 0 to 255 added to it is rounded to a whole one, which then is the low byte.
 const MAGIC: f32 = 8_388_608.0;
 
 /// The nearest whole number, the even one if two are equally near; for values from 0 to 255.
+#[inline(always)]
 pub(super) fn round(value: f32) -> u8 {
     (value + MAGIC).to_bits() as u8
 }
 
 /// The whole number below; for values from 0 to 255. Without a conversion, which has no short vector form.
+#[inline(always)]
 fn floor(value: f32) -> u8 {
     let rounded = value + MAGIC;
     let above = u32::from(rounded - MAGIC > value);
@@ -23,9 +24,18 @@ fn floor(value: f32) -> u8 {
 }
 
 /// From `plain` through `value` and beyond: 0 gives the one, 1 the other. Pillow's `Image.blend`.
-pub(super) fn blend(plain: f32, value: f32, factor: f32) -> u8 {
+#[inline(always)]
+fn blend(plain: f32, value: f32, factor: f32) -> u8 {
     let blended = plain + factor * (value - plain);
     floor(smaller(larger(blended, 0.0), 255.0))
+}
+
+/// [`blend`] of each value with the plain one at its place.
+#[inline(always)]
+pub(super) fn blend_all(out: &mut [u8], plain: &[u8], values: &[u8], factor: f32) {
+    for ((out, plain), value) in out.iter_mut().zip(plain).zip(values) {
+        *out = blend(f32::from(*plain), f32::from(*value), factor);
+    }
 }
 
 /// The table of [`blend`] with one plain value.
@@ -40,34 +50,64 @@ pub(super) fn brightness(image: &mut Image, factor: f32) {
 
 /// 0 is even gray, 1 is the picture.
 pub(super) fn contrast(image: &mut Image, factor: f32) {
-    let sum: u64 = match image.channels() {
-        1 => image.pixels().iter().map(|&v| u64::from(v)).sum(),
-        _ => image.pixels().as_chunks::<3>().0.iter().map(|&[r, g, b]| u64::from(luma(r, g, b))).sum(),
+    let sum = match image.channels() {
+        1 => sum(
+            image.pixels().as_chunks::<1>().0,
+            #[inline(always)]
+            |[v]| v,
+        ),
+        _ => sum(
+            image.pixels().as_chunks::<3>().0,
+            #[inline(always)]
+            |[r, g, b]| luma(r, g, b),
+        ),
     };
     let pixels = u64::from(image.width()) * u64::from(image.height());
     let mean = (sum as f64 / pixels.max(1) as f64 + 0.5) as u8;
     tone::map(image, &blend_table(mean, factor));
 }
 
+/// The sum of a value of each pixel.
+fn sum<const CHANNELS: usize>(pixels: &[[u8; CHANNELS]], value: impl Fn([u8; CHANNELS]) -> u8) -> u64 {
+    let (blocks, rest) = pixels.as_chunks::<LANES>();
+    let mut total = 0;
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for block in blocks {
+                let mut sum = 0;
+                for pixel in block {
+                    sum += u32::from(value(*pixel));
+                }
+                total += u64::from(sum);
+            }
+            for pixel in rest {
+                total += u64::from(value(*pixel));
+            }
+        },
+    );
+    total
+}
+
 /// 0 is gray, 1 is the picture. A gray picture stays.
 pub(super) fn saturation(image: &mut Image, factor: f32) {
-    each_block(image, |[red, green, blue]| {
-        for ((r, g), b) in red.iter_mut().zip(green).zip(blue) {
-            let gray = f32::from(luma(*r, *g, *b));
-            *r = blend(gray, f32::from(*r), factor);
-            *g = blend(gray, f32::from(*g), factor);
-            *b = blend(gray, f32::from(*b), factor);
-        }
-    });
+    each_pixel(
+        image,
+        #[inline(always)]
+        |[r, g, b]| {
+            let gray = f32::from(luma(r, g, b));
+            [r, g, b].map(|value| blend(gray, f32::from(value), factor))
+        },
+    );
 }
 
 /// Every pixel becomes its luma; the channels stay.
 pub(super) fn grayscale(image: &mut Image) {
-    if image.channels() == 3 {
-        for pixel in image.pixels_mut().as_chunks_mut::<3>().0 {
-            *pixel = [luma(pixel[0], pixel[1], pixel[2]); 3];
-        }
-    }
+    each_pixel(
+        image,
+        #[inline(always)]
+        |[r, g, b]| [luma(r, g, b); 3],
+    );
 }
 
 /// Turns the hues by `turns` of the colour circle, -0.5 to 0.5. A gray picture stays.
@@ -76,11 +116,11 @@ pub(super) fn grayscale(image: &mut Image) {
 pub(super) fn hue(image: &mut Image, turns: f32) {
     // Pillow adds whole steps to a byte, which goes round at 256.
     let shift = f32::from((turns * 255.0) as i32 as u8);
-    each_block(image, |[red, green, blue]| {
-        for ((r, g), b) in red.iter_mut().zip(green).zip(blue) {
-            [*r, *g, *b] = turn_hue([*r, *g, *b], shift);
-        }
-    });
+    each_pixel(
+        image,
+        #[inline(always)]
+        |pixel| turn_hue(pixel, shift),
+    );
 }
 
 /// A byte of hue is 6/255 of a sixth of the circle.
@@ -88,6 +128,7 @@ const SIXTHS: f32 = 6.0 / 255.0;
 
 /// Hue and saturation are rounded down, and Pillow's rounding of the numbers before decides about those that are whole: each operation
 /// is one of Pillow's, in its precision. The choices between cases are made by selection, not by branches.
+#[inline(always)]
 fn turn_hue([r, g, b]: [u8; 3], shift: f32) -> [u8; 3] {
     let [r, g, b] = [r, g, b].map(f32::from);
     let value = larger(larger(r, g), b);
@@ -118,38 +159,60 @@ fn turn_hue([r, g, b]: [u8; 3], shift: f32) -> [u8; 3] {
 }
 
 /// The whole number below `255 * part`, exactly, for parts from 0 to 1.
+#[inline(always)]
 fn steps(part: f32) -> f32 {
     let nearest = 255.0 * part + MAGIC - MAGIC;
     // 256 times the part is exact, and so is its small difference from the step.
     if 256.0 * part - nearest < part { nearest - 1.0 } else { nearest }
 }
 
+#[inline(always)]
 fn larger(a: f32, b: f32) -> f32 {
     if a > b { a } else { b }
 }
 
+#[inline(always)]
 fn smaller(a: f32, b: f32) -> f32 {
     if a < b { a } else { b }
 }
 
-/// Changes colours in blocks of one array a channel; gray pictures are left alone.
-fn each_block(image: &mut Image, mut change: impl FnMut([&mut [u8; LANES]; 3])) {
+/// Pixels that are worked on together, channel by channel: what vector instructions need.
+const LANES: usize = 64;
+
+/// Changes every pixel of a picture of three channels; gray pictures are left alone.
+fn each_pixel(image: &mut Image, change: impl Fn([u8; 3]) -> [u8; 3]) {
     if image.channels() != 3 {
         return;
     }
-    let mut planes = [[0u8; LANES]; 3];
-    for block in image.pixels_mut().as_chunks_mut::<3>().0.chunks_mut(LANES) {
-        for (n, pixel) in block.iter().enumerate() {
-            for (plane, value) in planes.iter_mut().zip(pixel) {
-                plane[n] = *value;
+    let (blocks, rest) = image.pixels_mut().as_chunks_mut::<3>().0.as_chunks_mut::<LANES>();
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for block in blocks {
+                change_block(block, &change);
             }
+            let mut last = [[0; 3]; LANES];
+            last[..rest.len()].copy_from_slice(rest);
+            change_block(&mut last, &change);
+            rest.copy_from_slice(&last[..rest.len()]);
+        },
+    );
+}
+
+#[inline(always)]
+fn change_block(block: &mut [[u8; 3]; LANES], change: &impl Fn([u8; 3]) -> [u8; 3]) {
+    let mut planes = [[0; LANES]; 3];
+    for n in 0..LANES {
+        for (plane, value) in planes.iter_mut().zip(block[n]) {
+            plane[n] = value;
         }
-        change(planes.each_mut());
-        for (n, pixel) in block.iter_mut().enumerate() {
-            for (plane, value) in planes.iter().zip(pixel) {
-                *value = plane[n];
-            }
-        }
+    }
+    let [red, green, blue] = &mut planes;
+    for n in 0..LANES {
+        [red[n], green[n], blue[n]] = change([red[n], green[n], blue[n]]);
+    }
+    for n in 0..LANES {
+        block[n] = planes.each_ref().map(|plane| plane[n]);
     }
 }
 

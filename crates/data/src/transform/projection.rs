@@ -44,6 +44,12 @@ impl Projection {
             .then(|| [(m[0] * x + m[1] * y + m[2]) / depth, (m[3] * x + m[4] * y + m[5]) / depth])
     }
 
+    /// Where the place goes by a map that [is affine](Self::is_affine).
+    pub(super) fn apply_affine(&self, [x, y]: [f64; 2]) -> [f64; 2] {
+        let m = &self.0;
+        [m[0] * x + m[1] * y + m[2], m[3] * x + m[4] * y + m[5]]
+    }
+
     /// Whether parallels stay parallel.
     pub(super) fn is_affine(&self) -> bool {
         self.0[6..] == [0.0, 0.0, 1.0]

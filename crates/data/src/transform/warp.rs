@@ -1,5 +1,6 @@
 //! Pixels moved about: padding, turning, shearing, tilting.
 
+use super::color::round;
 use super::projection::Projection;
 use crate::Image;
 use crate::resize::Filter;
@@ -86,19 +87,10 @@ fn warp_pixels<const CHANNELS: usize>(
     if filter == Filter::Nearest && backward.is_affine() {
         return grid.step(backward, out);
     }
-    let sample = match filter {
-        Filter::Nearest => Grid::nearest,
-        Filter::Bilinear => Grid::bilinear,
-        Filter::Bicubic | Filter::Lanczos => Grid::bicubic,
-    };
-    let frame = [grid.width as f64, grid.height as f64];
-    for (y, row) in out.chunks_exact_mut(grid.width).enumerate() {
-        for (x, pixel) in row.iter_mut().enumerate() {
-            let place = backward.apply([x as f64 + 0.5, y as f64 + 0.5]);
-            if let Some(place) = place.filter(|p| (0..2).all(|n| (0.0..frame[n]).contains(&p[n]))) {
-                *pixel = sample(&grid, place);
-            }
-        }
+    match filter {
+        Filter::Nearest => grid.each(out, backward, Grid::nearest),
+        Filter::Bilinear => grid.each(out, backward, Grid::bilinear),
+        Filter::Bicubic | Filter::Lanczos => grid.each(out, backward, Grid::bicubic),
     }
 }
 
@@ -134,6 +126,29 @@ impl<const CHANNELS: usize> Grid<'_, CHANNELS> {
         }
     }
 
+    /// Samples the place that each pixel comes from; pixels that come from outside are left alone.
+    fn each(
+        &self,
+        out: &mut [[u8; CHANNELS]],
+        backward: &Projection,
+        sample: impl Fn(&Self, [f64; 2]) -> [u8; CHANNELS],
+    ) {
+        let frame = [self.width as f64, self.height as f64];
+        let affine = backward.is_affine();
+        for (y, row) in out.chunks_exact_mut(self.width).enumerate() {
+            for (x, pixel) in row.iter_mut().enumerate() {
+                let middle = [x as f64 + 0.5, y as f64 + 0.5];
+                let place = if affine { Some(backward.apply_affine(middle)) } else { backward.apply(middle) };
+                if let Some([x, y]) = place
+                    && (0.0..frame[0]).contains(&x)
+                    && (0.0..frame[1]).contains(&y)
+                {
+                    *pixel = sample(self, [x, y]);
+                }
+            }
+        }
+    }
+
     fn at(&self, x: i64, y: i64) -> &[u8; CHANNELS] {
         let (x, y) = (x.clamp(0, self.width as i64 - 1), y.clamp(0, self.height as i64 - 1));
         &self.pixels[y as usize * self.width + x as usize]
@@ -145,12 +160,11 @@ impl<const CHANNELS: usize> Grid<'_, CHANNELS> {
 
     fn bilinear(&self, place: [f64; 2]) -> [u8; CHANNELS] {
         let [(x, right), (y, down)] = place.map(split);
-        let row = |y: i64| {
-            let (a, b) = (self.at(x, y), self.at(x + 1, y));
-            std::array::from_fn::<f32, CHANNELS, _>(|n| mix(f32::from(a[n]), f32::from(b[n]), right))
-        };
-        let (above, below) = (row(y), row(y + 1));
-        std::array::from_fn(|n| (mix(above[n], below[n], down) + 0.5) as u8)
+        let corners = [self.at(x, y), self.at(x + 1, y), self.at(x, y + 1), self.at(x + 1, y + 1)];
+        std::array::from_fn(|n| {
+            let [a, b, c, d] = corners.map(|corner| f32::from(corner[n]));
+            round(mix(mix(a, b, right), mix(c, d, right), down))
+        })
     }
 
     fn bicubic(&self, place: [f64; 2]) -> [u8; CHANNELS] {
@@ -165,7 +179,7 @@ impl<const CHANNELS: usize> Grid<'_, CHANNELS> {
                 }
             }
         }
-        sums.map(|sum| (sum + 0.5) as u8)
+        sums.map(|sum| round(sum.clamp(0.0, 255.0)))
     }
 }
 
@@ -184,10 +198,11 @@ fn steps_within(start: i64, step: i64, limit: i64, count: usize) -> std::ops::Ra
     from.clamp(0, count) as usize..to.clamp(0, count) as usize
 }
 
-/// A place among the middles of pixels: the pixel before it, and how far it is to the next.
+/// A place in the picture among the middles of pixels: the pixel before it, and how far it is from that.
 fn split(place: f64) -> (i64, f32) {
-    let before = (place - 0.5).floor();
-    (before as i64, (place - 0.5 - before) as f32)
+    // No place is before -0.5: cutting off is rounding down.
+    let before = (place + 0.5) as i64 - 1;
+    (before, (place - 0.5 - before as f64) as f32)
 }
 
 fn mix(a: f32, b: f32, share: f32) -> f32 {
