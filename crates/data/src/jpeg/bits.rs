@@ -58,6 +58,20 @@ impl Place {
         self.count |= 56;
     }
 
+    /// Makes at least 32 bits ready.
+    #[inline(always)]
+    pub(super) fn top_up(&mut self, supply: &mut Supply<'_>) {
+        if self.count < 32 {
+            self.refill(supply);
+        }
+    }
+
+    /// Whether 32 bits are ready: the longest code and the longest value.
+    #[inline(always)]
+    pub(super) fn has_symbol(&self) -> bool {
+        self.count >= 32
+    }
+
     /// The next bits, highest first, without taking them.
     #[inline(always)]
     pub(super) fn peek(&self) -> u64 {

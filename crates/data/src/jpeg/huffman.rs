@@ -180,10 +180,9 @@ impl Code {
 #[inline(always)]
 fn value(bits: u64, entry: Entry) -> i32 {
     let behind = bits.wrapping_shl(entry >> 24);
-    // Values that begin with a zero are negative, and all of their bits are the other way round.
-    let sign = (!behind as i64 >> 63) as u64;
-    let magnitude = (behind ^ sign).wrapping_shr(entry >> 16) as i32;
-    (magnitude ^ sign as i32) - sign as i32
+    // Values that begin with a zero are negative: the largest number of this size is taken off.
+    let negative = !(behind as i64 >> 63) as u64;
+    (behind.wrapping_shr(entry >> 16) as i32).wrapping_sub(negative.wrapping_shr(entry >> 16) as i32)
 }
 
 impl Bits<'_> {
@@ -237,30 +236,32 @@ fn coefficients(
     last: usize,
     block: &mut [i16; 64],
 ) -> Result<u8, Damage> {
-    let mut k = 0;
-    let mut seen = 0;
+    let (mut k, mut seen) = (0, 0);
     while k < last {
         bits.refill(supply);
-        let mut entry = code.one[(bits.peek() >> (64 - LOOK)) as usize];
-        if entry & SPECIAL != 0 {
-            if entry & LONG != 0 {
-                entry = code.search(bits.peek())?;
+        // What is ready suffices for one symbol and mostly for two.
+        for _ in 0..2 {
+            let mut entry = code.one[(bits.peek() >> (64 - LOOK)) as usize];
+            if entry & SPECIAL != 0 {
+                if entry & LONG != 0 {
+                    entry = code.search(bits.peek())?;
+                }
+                if entry & END != 0 {
+                    bits.take(entry);
+                    return Ok(seen);
+                }
             }
-            if entry & END != 0 {
-                bits.take(entry);
-                return Ok(seen);
+            k += advance(entry);
+            if entry & ZEROS == 0 {
+                let position = ZIGZAG[k & 127];
+                block[usize::from(position & 63)] = value(bits.peek(), entry) as i16;
+                seen |= position;
             }
-            if entry & ZEROS != 0 {
-                bits.take(entry);
-                k += 16;
-                continue;
+            bits.take(entry);
+            if k >= last || !bits.has_symbol() {
+                break;
             }
         }
-        k += advance(entry);
-        let position = ZIGZAG[k & 127];
-        block[usize::from(position & 63)] = value(bits.peek(), entry) as i16;
-        seen |= position;
-        bits.take(entry);
     }
     skip(supply, bits, code, k)?;
     Ok(seen)
@@ -270,7 +271,7 @@ fn coefficients(
 #[inline(always)]
 fn skip(supply: &mut Supply<'_>, bits: &mut Place, code: &Code, mut k: usize) -> Result<(), Damage> {
     while k < 63 {
-        bits.refill(supply);
+        bits.top_up(supply);
         let mut entry = code.many[(bits.peek() >> (64 - SKIP)) as usize];
         // Near the end of the block, what is joined may belong to the next one.
         if entry & LONG != 0 || k + advance(entry) >= 63 {
