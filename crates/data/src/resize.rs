@@ -118,7 +118,7 @@ pub(crate) fn resize_pixels(
 }
 
 /// By way of 16 bits a value. Filters with negative weights go beyond black and white, where the result of the first direction is cut off:
-/// as Pillow does it, that is along the rows, and the weights have to be finer than those that bytes are multiplied by.
+/// as Pillow does it, that is along the rows as a rule, and the weights have to be finer than those that bytes are multiplied by.
 fn precisely(
     image: Pixels<'_>,
     region: &Region,
@@ -127,6 +127,13 @@ fn precisely(
     kernel: FilterType,
     support: f64,
 ) -> Image {
+    if region.width < f64::from(width) && region.height > f64::from(height) {
+        // The one case in which Pillow goes down the columns first: rows that shrink away need not be widened.
+        let columns = Region { left: 0.0, width: f64::from(image.width()), ..*region };
+        let down = precisely(image, &columns, image.width(), height, kernel, support);
+        let across = Region { top: 0.0, height: f64::from(height), ..*region };
+        return precisely(&down, &across, width, height, kernel, support);
+    }
     // Only the rows that the filter reaches are widened.
     let reach = support * (region.height / f64::from(height)).max(1.0);
     let first = (region.top - reach).floor().max(0.0) as u32;
@@ -215,7 +222,9 @@ fn nearest(image: Pixels<'_>, region: &Region, width: u32, height: u32) -> Image
     let places = |start: f64, length: f64, count: u32, side: u32| {
         let scale = length / f64::from(count);
         let last = side as usize - 1;
-        (0..count).map(move |n| ((start + (f64::from(n) + 0.5) * scale) as usize).min(last))
+        // Added up as Pillow adds up: where a middle falls on the border of two pixels, rounding decides.
+        let middles = std::iter::successors(Some(start + 0.5 * scale), move |middle| Some(middle + scale));
+        middles.take(count as usize).map(move |middle| (middle as usize).min(last))
     };
     let columns: Vec<usize> = places(region.left, region.width, width, image.width).collect();
     let stride = image.width as usize * channels;

@@ -38,55 +38,52 @@ pub(super) fn blend_all(out: &mut [u8], plain: &[u8], values: &[u8], factor: f32
     }
 }
 
-/// The table of [`blend`] with one plain value.
-fn blend_table(plain: u8, factor: f32) -> [u8; 256] {
-    std::array::from_fn(|value| blend(f32::from(plain), value as f32, factor))
+/// [`blend`] of every value with one plain one.
+fn blend_with(image: &mut Image, plain: u8, factor: f32) {
+    let values = image.pixels_mut();
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for value in values {
+                *value = blend(f32::from(plain), f32::from(*value), factor);
+            }
+        },
+    );
 }
 
 /// 0 is black, 1 is the picture, 2 twice as light.
 pub(super) fn brightness(image: &mut Image, factor: f32) {
-    tone::map(image, &blend_table(0, factor));
+    blend_with(image, 0, factor);
 }
 
 /// 0 is even gray, 1 is the picture.
 pub(super) fn contrast(image: &mut Image, factor: f32) {
     let sum = match image.channels() {
-        1 => sum(
-            image.pixels().as_chunks::<1>().0,
-            #[inline(always)]
-            |[v]| v,
-        ),
-        _ => sum(
-            image.pixels().as_chunks::<3>().0,
-            #[inline(always)]
-            |[r, g, b]| luma(r, g, b),
-        ),
+        1 => image.pixels().iter().map(|&value| u64::from(value)).sum(),
+        _ => luma_sum(image.pixels()),
     };
     let pixels = u64::from(image.width()) * u64::from(image.height());
     let mean = (sum as f64 / pixels.max(1) as f64 + 0.5) as u8;
-    tone::map(image, &blend_table(mean, factor));
+    blend_with(image, mean, factor);
 }
 
-/// The sum of a value of each pixel.
-fn sum<const CHANNELS: usize>(pixels: &[[u8; CHANNELS]], value: impl Fn([u8; CHANNELS]) -> u8) -> u64 {
-    let (blocks, rest) = pixels.as_chunks::<LANES>();
+/// The sum of the lumas of pixels of three channels.
+fn luma_sum(values: &[u8]) -> u64 {
+    let (blocks, rest) = values.as_chunks::<{ 3 * LANES }>();
     let mut total = 0;
     Arch::new().dispatch(
         #[inline(always)]
         || {
-            for block in blocks {
+            for values in blocks {
                 let mut sum = 0;
-                for pixel in block {
-                    sum += u32::from(value(*pixel));
+                for n in 0..LANES {
+                    sum += u32::from(luma(values[3 * n], values[3 * n + 1], values[3 * n + 2]));
                 }
                 total += u64::from(sum);
             }
-            for pixel in rest {
-                total += u64::from(value(*pixel));
-            }
         },
     );
-    total
+    total + rest.as_chunks::<3>().0.iter().map(|&[r, g, b]| u64::from(luma(r, g, b))).sum::<u64>()
 }
 
 /// 0 is gray, 1 is the picture. A gray picture stays.
@@ -147,13 +144,13 @@ fn turn_hue([r, g, b]: [u8; 3], shift: f32) -> [u8; 3] {
     let hue = if hue < 0.0 { hue + (1.0 + f32::EPSILON) } else { hue };
     let hue = steps(hue) + shift;
     let hue = (if hue > 255.5 { hue - 256.0 } else { hue }) * SIXTHS;
-    let saturation = steps(chroma / larger(value, 1.0)) / 255.0;
+    let saturation = steps(chroma / larger(value, 1.0)) * (1.0 / 255.0);
     // Smith, "Color gamut transform pairs" (1978), without its six cases.
     let channel = |offset: f32| {
         let place = hue + offset;
         let place = if place >= 6.0 { place - 6.0 } else { place };
         let weight = larger(smaller(smaller(place, 4.0 - place), 1.0), 0.0);
-        round(value - value * saturation * weight)
+        round(value - value * weight * saturation)
     };
     [channel(5.0), channel(3.0), channel(1.0)]
 }
@@ -177,7 +174,7 @@ fn smaller(a: f32, b: f32) -> f32 {
 }
 
 /// Pixels that are worked on together, channel by channel: what vector instructions need.
-const LANES: usize = 64;
+const LANES: usize = 256;
 
 /// Changes every pixel of a picture of three channels; gray pictures are left alone.
 fn each_pixel(image: &mut Image, change: impl Fn([u8; 3]) -> [u8; 3]) {
@@ -201,18 +198,20 @@ fn each_pixel(image: &mut Image, change: impl Fn([u8; 3]) -> [u8; 3]) {
 
 #[inline(always)]
 fn change_block(block: &mut [[u8; 3]; LANES], change: &impl Fn([u8; 3]) -> [u8; 3]) {
-    let mut planes = [[0; LANES]; 3];
+    let values = block.as_flattened_mut();
+    let [mut red, mut green, mut blue] = [[0; LANES]; 3];
     for n in 0..LANES {
-        for (plane, value) in planes.iter_mut().zip(block[n]) {
-            plane[n] = value;
-        }
+        red[n] = values[3 * n];
+        green[n] = values[3 * n + 1];
+        blue[n] = values[3 * n + 2];
     }
-    let [red, green, blue] = &mut planes;
     for n in 0..LANES {
         [red[n], green[n], blue[n]] = change([red[n], green[n], blue[n]]);
     }
     for n in 0..LANES {
-        block[n] = planes.each_ref().map(|plane| plane[n]);
+        values[3 * n] = red[n];
+        values[3 * n + 1] = green[n];
+        values[3 * n + 2] = blue[n];
     }
 }
 

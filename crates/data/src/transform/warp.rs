@@ -65,7 +65,8 @@ pub(super) fn extend(image: &Image, left: i64, top: i64, width: u32, height: u32
 }
 
 /// A picture of the same size whose pixel at each place is the old picture's at the place that `backward` finds, or `fill` where that
-/// is outside; as Pillow's `transform`. There is no antialiasing; [`Filter::Lanczos`] counts as bicubic.
+/// is outside; as Pillow's `transform`, but rounded to the nearest where Pillow rounds down. There is no antialiasing; [`Filter::Lanczos`] counts
+/// as bicubic.
 pub(super) fn warp(image: &Image, backward: &Projection, filter: Filter, fill: u8) -> Image {
     let mut pixels = vec![fill; image.pixels().len()];
     match image.channels() {
@@ -209,11 +210,11 @@ fn mix(a: f32, b: f32, share: f32) -> f32 {
     a + (b - a) * share
 }
 
-/// Weights of four neighbours for a place `t` between the middle two: Keys' cubic with a = -0.5 (Keys, "Cubic convolution interpolation
-/// for digital image processing", 1981).
+/// Weights of four neighbours for a place `t` between the middle two: Keys' cubic with a = -1, sharper than the one that resizes, as in
+/// Pillow (Keys, "Cubic convolution interpolation for digital image processing", 1981).
 fn cubic(t: f32) -> [f32; 4] {
     let (t2, t3) = (t * t, t * t * t);
-    [-0.5 * t3 + t2 - 0.5 * t, 1.5 * t3 - 2.5 * t2 + 1.0, -1.5 * t3 + 2.0 * t2 + 0.5 * t, 0.5 * t3 - 0.5 * t2]
+    [-t3 + 2.0 * t2 - t, t3 - 2.0 * t2 + 1.0, -t3 + t2 + t, t3 - t2]
 }
 
 #[cfg(test)]
@@ -260,7 +261,7 @@ mod tests {
         let line = Image::new(3, 1, 1, vec![0, 100, 200]);
         let map = Projection::stretch([1.0; 2], [0.5, 0.0]);
         assert_eq!(warp(&line, &map, Filter::Bilinear, 7).pixels()[..2], [50, 150]);
-        assert_eq!(warp(&line, &map, Filter::Bicubic, 7).pixels()[0], 44);
+        assert_eq!(warp(&line, &map, Filter::Bicubic, 7).pixels()[0], 38);
         assert!(cubic(0.3).iter().sum::<f32>() > 0.999_999);
     }
 }
