@@ -38,17 +38,10 @@ pub(super) fn blend_all(out: &mut [u8], plain: &[u8], values: &[u8], factor: f32
     }
 }
 
-/// [`blend`] of every value with one plain one.
+/// [`blend`] of every value with one plain one, by a table.
 fn blend_with(image: &mut Image, plain: u8, factor: f32) {
-    let values = image.pixels_mut();
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for value in values {
-                *value = blend(f32::from(plain), f32::from(*value), factor);
-            }
-        },
-    );
+    let table = std::array::from_fn(|value| blend(f32::from(plain), value as f32, factor));
+    tone::map(image, &table);
 }
 
 /// 0 is black, 1 is the picture, 2 twice as light.

@@ -94,7 +94,14 @@ fn worst(a: &Image, b: &Image) -> u8 {
 
 #[test]
 fn every_step_conforms() {
-    for text in EVERY_STEP {
+    let extremes = [
+        "perspective(1, p=1)",
+        "affine(360, translate=1, scale=0.1..10, shear=80, filter=bilinear)",
+        "blur(255, sigma=100..100)",
+        "random_resized_crop(5, scale=0..0.001, ratio=0.01..100)",
+        "rand_augment(16, 30)",
+    ];
+    for text in EVERY_STEP.into_iter().chain(extremes) {
         let steps = pipeline(text);
         for channels in [1, 3] {
             for (width, height) in [(1, 1), (1, 17), (17, 1), (2, 2), (31, 8), (40, 40)] {

@@ -25,7 +25,7 @@ pub(super) fn posterize(image: &mut Image, bits: u32) {
 }
 
 /// Each value becomes the table's.
-fn map(image: &mut Image, table: &[u8; 256]) {
+pub(super) fn map(image: &mut Image, table: &[u8; 256]) {
     image.pixels_mut().iter_mut().for_each(|value| *value = table[usize::from(*value)]);
 }
 
