@@ -129,10 +129,10 @@ fn precisely(
 ) -> Image {
     if region.width < f64::from(width) && region.height > f64::from(height) {
         // The one case in which Pillow goes down the columns first: rows that shrink away need not be widened.
-        let columns = Region { left: 0.0, width: f64::from(image.width()), ..*region };
-        let down = precisely(image, &columns, image.width(), height, kernel, support);
+        let columns = Region { left: 0.0, width: f64::from(image.width), ..*region };
+        let down = precisely(image, &columns, image.width, height, kernel, support);
         let across = Region { top: 0.0, height: f64::from(height), ..*region };
-        return precisely(&down, &across, width, height, kernel, support);
+        return precisely((&down).into(), &across, width, height, kernel, support);
     }
     // Only the rows that the filter reaches are widened.
     let reach = support * (region.height / f64::from(height)).max(1.0);

@@ -206,7 +206,8 @@ impl DataLoader<ImageBatch> for TensorLoader {
     }
 }
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(feature = "flex")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::Image;

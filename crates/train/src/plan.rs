@@ -69,7 +69,7 @@ impl Plan {
         let mut said = vec![data.description.clone()];
         let Parts { train, valid, watched, test } = parts(&recipe, data, &mut said)?;
 
-        let look = Look::at(train.as_ref())?;
+        let look = Look::at(train.as_ref(), recipe.data.on_error())?;
         let channels = *recipe.data.channels.get_or_insert(look.channels);
         let native = look.common_size.filter(|&(height, width)| height.max(width) <= LARGEST_NATIVE);
         let (height, width, steps, augment) = match (recipe.data.size, native) {
@@ -90,7 +90,8 @@ impl Plan {
             Preprocess { steps: steps.parse::<Pipeline>()?, ..Preprocess::new(channels, height, width) };
         let augment = augment_steps(&recipe.augment, &preprocess, native.is_some())?;
         if recipe.data.normalize {
-            let PixelStats { mean, std } = pixel_stats(train.as_ref(), &preprocess, STATS_SAMPLES)?;
+            let PixelStats { mean, std } =
+                pixel_stats(train.as_ref(), &preprocess, STATS_SAMPLES, recipe.data.on_error())?;
             // A channel that never changes carries nothing; dividing by its deviation would make it noise.
             let std = std.into_iter().map(|s| if s > 1e-3 { s } else { 1.0 }).collect();
             preprocess = Preprocess { mean, std, ..preprocess };
@@ -178,12 +179,16 @@ struct Look {
 }
 
 impl Look {
-    fn at(source: &dyn Source) -> Result<Self> {
+    fn at(source: &dyn Source, on_error: OnError) -> Result<Self> {
         let count = source.len().min(LOOKED_AT);
         let mut channels = 1;
         let mut sizes = Vec::new();
         for n in 0..count {
-            let image = source.read(n * source.len() / count)?.image;
+            let image = match source.read(n * source.len() / count) {
+                Ok(sample) => sample.image,
+                Err(error) if on_error == OnError::Fail => return Err(error.into()),
+                Err(_) => continue,
+            };
             channels = channels.max(image.channels());
             sizes.push((image.height(), image.width()));
         }
