@@ -92,7 +92,7 @@ struct Measured {
     /// Shares of the time of the decoding threads.
     fetching: f64,
     decoding: f64,
-    idle: f64,
+    waiting: f64,
     megabytes_s: f64,
     /// Of this process, where the system tells.
     peak_rss_mib: Option<u64>,
@@ -157,7 +157,7 @@ pub(crate) fn run(args: &BenchDataArgs) -> Result<ExitCode> {
         first_batch_ms: median(&firsts),
         fetching: share(stages.fetching),
         decoding: share(stages.decoding),
-        idle: share(stages.idle),
+        waiting: (1.0 - share(stages.fetching) - share(stages.decoding)).max(0.0),
         megabytes_s: stages.bytes as f64 / 1e6 / working.as_secs_f64(),
         peak_rss_mib: peak_rss_mib(),
         network_img_s,
@@ -184,7 +184,7 @@ fn write_text(out: &mut impl Write, m: &Measured) -> std::io::Result<()> {
         "threads       decoding {:.0} %, fetching {:.0} %, waiting {:.0} %; {:.0} MB a second from storage",
         100.0 * m.decoding,
         100.0 * m.fetching,
-        100.0 * m.idle,
+        100.0 * m.waiting,
         m.megabytes_s
     )?;
     if let Some(rss) = m.peak_rss_mib {
@@ -292,7 +292,6 @@ fn since(before: &LoaderStats, after: &LoaderStats) -> LoaderStats {
         bytes: after.bytes - before.bytes,
         fetching: after.fetching - before.fetching,
         decoding: after.decoding - before.decoding,
-        idle: after.idle.saturating_sub(before.idle),
         ..*after
     }
 }
