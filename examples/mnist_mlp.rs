@@ -11,7 +11,7 @@ use pyrograph::{Recipe, RunOptions, keep_freed_memory, train};
 fn main() -> Result<(), Box<dyn Error>> {
     keep_freed_memory();
     let mut arguments = std::env::args().skip(1);
-    let mut recipe = Recipe { model: "mlp".into(), epochs: 10, batch: 64, ..Recipe::default() };
+    let mut recipe = Recipe { model: "mlp".into(), epochs: 10, batch: Some(64), ..Recipe::default() };
     // The images, as values 0 to 1. The test images are watched after every epoch.
     recipe.data.path = arguments.next().unwrap_or_else(|| "digits".into());
     recipe.data.normalize = false;

@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let recipe = Recipe {
         model: "resnet18".into(),
         epochs: arguments.next().map_or(Ok(2), |epochs| epochs.parse())?,
-        batch: 32,
+        batch: Some(32),
         data: DataRecipe { path, size: Some(64), ..DataRecipe::default() },
         augment: "random_resized_crop(64, scale=0.35..1)|flip".into(),
         ..Recipe::default()

@@ -9,7 +9,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_dataset::{Dataset, DatasetError};
 
 use crate::loader::Batches;
-use crate::source::{Cifar, Digits, Folder, Idx, Memory, Sample, Source, Subset};
+use crate::source::{Cifar, Digits, Folder, Idx, Manifest, Memory, Sample, Shards, Source, Subset};
 use crate::{Batch, Loader, LoaderConfig, Preprocess};
 
 /// Pictures ready for a network.
@@ -108,7 +108,7 @@ macro_rules! dataset {
     )*};
 }
 
-dataset!(Folder, Idx, Cifar, Memory, Digits, Subset);
+dataset!(Folder, Manifest, Shards, Idx, Cifar, Memory, Digits, Subset);
 
 /// A [`Loader`] as Burn's `DataLoader`: each call of `iter` is the next epoch.
 #[derive(Debug)]

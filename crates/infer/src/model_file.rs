@@ -95,7 +95,7 @@ impl ModelFile {
         safetensors::serialize(views, Some(metadata)).map_err(|e| e.to_string())
     }
 
-    /// Reads a file and builds its network on `device`.
+    /// Reads a file and builds its network on `device`. A run folder means the best model in it.
     ///
     /// Loading is strict: a missing, extra, misshapen or non-finite tensor is an error that names it.
     ///
@@ -104,6 +104,8 @@ impl ModelFile {
     /// When the file cannot be read, is damaged, was not written by Pyrograph, or does not fit its own description.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let path = path.as_ref();
+        let within = path.join("best.safetensors");
+        let path = if path.is_dir() { within.as_path() } else { path };
         let bytes = fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         let damaged = |reason: String| Error::Damaged { path: path.to_owned(), reason };
         let foreign = |reason: String| Error::NotAModel { path: path.to_owned(), reason };

@@ -112,8 +112,9 @@ pub(crate) fn run(args: &BenchDataArgs) -> Result<ExitCode> {
     let (_, source) = part(&data, Some(args.part), [Part::Train; 3])?;
     let size = args.size;
     let steps = args.steps.clone().unwrap_or_else(|| format!("random_resized_crop({size})|flip"));
+    let batch = args.batch.min(source.len());
     let config = LoaderConfig {
-        batch_size: args.batch,
+        batch_size: batch,
         order: Order::Shuffled,
         tail: Tail::Drop,
         preprocess: Preprocess::new(3, size, size),
@@ -150,7 +151,7 @@ pub(crate) fn run(args: &BenchDataArgs) -> Result<ExitCode> {
         img_s: median(&rates),
         img_s_of_runs: rates,
         images: source.len(),
-        batch: args.batch,
+        batch,
         size,
         steps,
         threads,

@@ -10,7 +10,7 @@ use pyrograph::data::{CheckOptions, check};
 use pyrograph::train::image_bar;
 
 use super::Threads;
-use super::data::open;
+use super::data::open_without_classes;
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -18,7 +18,7 @@ use super::data::open;
     after_help = "Exit code 1 when something is found that training would fail on, or that makes a measurement worthless."
 )]
 pub(crate) struct CheckArgs {
-    /// Images to check, as for `train`
+    /// Images to check, as for `train`; a folder of images without classes will do, too
     data: String,
 
     /// Print one JSON object
@@ -35,7 +35,7 @@ pub(crate) struct CheckArgs {
 
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     args.threads.count()?;
-    let data = open(&args.data)?;
+    let data = open_without_classes(&args.data)?;
     let bar = image_bar("checking".into(), 0);
     let report = check(&data, &CheckOptions::default(), &mut |done, total| {
         bar.set_length(total as u64);

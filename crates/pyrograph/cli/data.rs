@@ -1,11 +1,12 @@
 //! Opening image sets, for every command that takes one.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use pyrograph::data::source::{Scan, Source};
 use pyrograph::data::{DataSet, ErrorKind, cache_folder};
-use pyrograph::train::{DataRecipe, image_bar};
-use std::sync::Arc;
+use pyrograph::train::{DataRecipe, counting_bar};
 
 use super::named::fetched;
 
@@ -13,6 +14,7 @@ use super::named::fetched;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
     Train,
+    #[value(alias = "val", alias = "valid")]
     Validation,
     Test,
 }
@@ -23,7 +25,7 @@ pub(crate) fn open(data: &str) -> Result<DataSet> {
         return Ok(DataSet::digits(0));
     }
     let path = fetched(data)?;
-    let bar = image_bar("listing".into(), 0);
+    let bar = counting_bar("listing");
     let mut told = |found| bar.set_position(found as u64);
     let mut scan = Scan::new().with_cache(cache_folder()).with_progress(&mut told);
     let opened = DataSet::open_with(path, &mut scan);
@@ -36,11 +38,17 @@ pub(crate) fn open_without_classes(data: &str) -> Result<DataSet> {
     open(data).or_else(|error| {
         let no_classes = error
             .downcast_ref::<pyrograph::data::Error>()
-            .is_some_and(|error| matches!(error.kind(), ErrorKind::NotADataSet(_) | ErrorKind::Classes(_)));
+            .is_some_and(|error| matches!(error.kind(), ErrorKind::NotADataSet(_)));
         // Where that does not help either, what is said first is more to the point.
         let any = if no_classes { DataSet::unlabelled(data).ok() } else { None };
         any.ok_or(error)
     })
+}
+
+/// The names of the parts there are.
+fn parts(data: &DataSet) -> Vec<&'static str> {
+    let all = [("train", true), ("validation", data.valid.is_some()), ("test", data.test.is_some())];
+    all.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect()
 }
 
 /// The part that is asked for, or the first there is of `order`.
@@ -58,5 +66,5 @@ pub(crate) fn part(
         Some(part) => find(part),
         None => order.into_iter().find_map(find),
     }
-    .context("the data has no such part")
+    .with_context(|| format!("there is no such part; there is {}", parts(data).join(", ")))
 }

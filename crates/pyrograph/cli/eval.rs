@@ -73,6 +73,11 @@ pub(crate) fn run(args: &EvalArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Top-5 accuracy, where there are more than five classes for it to say something.
+pub(super) fn top5(tally: &Tally) -> String {
+    if tally.classes() > 5 { format!("top-5 {:.2} %, ", 100.0 * tally.top5()) } else { String::new() }
+}
+
 fn write_table(out: &mut impl Write, part: &str, tally: &Tally, names: &[String]) -> std::io::Result<()> {
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max("class".len());
     writeln!(out, "{:<width$}  images  recall  precision", "class")?;
@@ -88,9 +93,9 @@ fn write_table(out: &mut impl Write, part: &str, tally: &Tally, names: &[String]
     }
     writeln!(
         out,
-        "{part} accuracy {:.2} %  (top-5 {:.2} %, loss {:.4}, {} images)",
+        "{part} accuracy {:.2} %  ({}loss {:.4}, {} images)",
         100.0 * tally.top1(),
-        100.0 * tally.top5(),
+        top5(tally),
         tally.loss(),
         tally.samples()
     )

@@ -8,7 +8,7 @@ use clap::Args;
 use pyrograph::data::shard::{IndexOptions, index};
 use pyrograph::train::image_bar;
 
-use super::Threads;
+use super::{Threads, say};
 
 /// Arguments of `index`.
 #[derive(Debug, Args)]
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &IndexArgs) -> Result<ExitCode> {
     for failure in &report.failures {
         eprintln!("error: {failure}");
     }
-    println!(
+    say(&format!(
         "{} shards indexed ({} were already), {} samples; {} damaged, {} samples without a picture, {} unusable, \
          {} entries refused",
         report.shards,
@@ -56,6 +56,6 @@ pub(crate) fn run(args: &IndexArgs) -> Result<ExitCode> {
         report.without_picture,
         report.unusable,
         report.refused
-    );
+    ));
     Ok(if report.damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use pyrograph::model::{InputShape, ModelConfig};
 
@@ -15,6 +15,11 @@ pub(crate) struct ModelsArgs {
 }
 
 pub(crate) fn run(args: &ModelsArgs) -> Result<ExitCode> {
+    if let Some(filter) = &args.filter
+        && !ModelConfig::names().iter().any(|info| info.name.contains(filter.as_str()))
+    {
+        bail!("no network has `{filter}` in its name; `pyrograph models` lists all");
+    }
     let mut out = std::io::stdout().lock();
     writeln!(out, "{:<16} {:>12}  {:<12} description", "name", "parameters", "input")?;
     for info in ModelConfig::names() {

@@ -1,15 +1,16 @@
 //! `pyrograph pack`.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use pyrograph::data::pack::{Encoding, PackOptions, pack};
 use pyrograph::train::image_bar;
 
-use super::Threads;
 use super::data::open;
+use super::{Threads, say};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,6 +73,17 @@ impl PackArgs {
     }
 }
 
+/// Shards inside the set that they are made of would become a part of it.
+fn refuse_inside(out: &Path, data: &str) -> Result<()> {
+    let Ok(data) = fs::canonicalize(data) else { return Ok(()) };
+    let full = std::path::absolute(out).unwrap_or_else(|_| out.to_owned());
+    let real = full.ancestors().find_map(|there| fs::canonicalize(there).ok());
+    if data.is_dir() && real.is_some_and(|real| real.starts_with(&data)) {
+        bail!("{}: the shards would lie inside the images; choose a folder outside", out.display());
+    }
+    Ok(())
+}
+
 pub(crate) fn run(args: &PackArgs) -> Result<ExitCode> {
     let options = PackOptions {
         encoding: args.encoding(),
@@ -83,7 +95,8 @@ pub(crate) fn run(args: &PackArgs) -> Result<ExitCode> {
         ..PackOptions::default()
     };
     let data = open(&args.data)?;
-    println!("{}", data.description);
+    refuse_inside(&args.out, &args.data)?;
+    say(&data.description);
     let parts =
         [("train", Some(&data.train)), ("validation", data.valid.as_ref()), ("test", data.test.as_ref())];
     let alone = data.valid.is_none() && data.test.is_none();
@@ -102,7 +115,7 @@ pub(crate) fn run(args: &PackArgs) -> Result<ExitCode> {
             0 => String::new(),
             count => format!(", {count} of them made before"),
         };
-        println!(
+        say(&format!(
             "{name}: {} images in {} shards{before}, {:.1} MB, {} files kept as they were, {} left out: {}",
             report.samples,
             report.shards,
@@ -110,7 +123,7 @@ pub(crate) fn run(args: &PackArgs) -> Result<ExitCode> {
             report.kept,
             report.left_out.len(),
             out.display()
-        );
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

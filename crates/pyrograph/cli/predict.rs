@@ -30,8 +30,8 @@ pub(crate) struct PredictArgs {
     json: bool,
 
     /// Classes to print, the most probable first
-    #[arg(long, value_name = "K", default_value_t = 3)]
-    top: usize,
+    #[arg(long, value_name = "K", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    top: u32,
 
     #[command(flatten)]
     compute: Compute,
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &PredictArgs) -> Result<ExitCode> {
                 }
             }
         }
-        for (path, predictions) in names.into_iter().zip(predictor.predict(images, args.top.max(1))?) {
+        for (path, predictions) in names.into_iter().zip(predictor.predict(images, args.top as usize)?) {
             writeln!(out, "{}", if args.json { json(path, &predictions) } else { text(path, &predictions) })?;
         }
     }

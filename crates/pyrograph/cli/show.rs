@@ -3,14 +3,17 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use pyrograph::data::order::{Order, permute};
+use pyrograph::data::order::permute;
+use pyrograph::data::source::Subset;
 use pyrograph::data::{Image, Loader, LoaderConfig, Pipeline, Preprocess};
+use pyrograph::train::augment_steps;
 
-use super::Threads;
 use super::data::{Part, open_without_classes, part};
+use super::{Threads, say};
 
 /// Pixels between two pictures of a sheet.
 const GAP: usize = 2;
@@ -60,60 +63,48 @@ pub(crate) struct ShowArgs {
 }
 
 pub(crate) fn run(args: &ShowArgs) -> Result<ExitCode> {
-    let threads = args.threads.count()?;
-    let data = open_without_classes(&args.data)?;
-    println!("{}", data.description);
-    let (_, source) = part(&data, Some(args.part), [Part::Train; 3])?;
+    if args.out.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
+        bail!("{}: a sheet is a PNG file; let its name end in .png", args.out.display());
+    }
     let size = args.size;
     let steps: Pipeline = format!("resize({size})|center_crop({size})").parse()?;
-    let count = usize::from(args.count).min(source.len());
-    let mut config = LoaderConfig {
-        batch_size: count,
-        order: Order::Shuffled,
-        seed: args.seed,
-        part: Some(0..count),
-        preprocess: Preprocess { steps, ..Preprocess::new(3, size, size) },
-        threads,
-        ..LoaderConfig::default()
+    let preprocess = Preprocess { steps, ..Preprocess::new(3, size, size) };
+    let augment = match args.augment.as_deref() {
+        None => None,
+        Some("") => augment_steps(&format!("random_resized_crop({size})|flip"), &preprocess, false)?,
+        Some(text) => augment_steps(text, &preprocess, false)?,
     };
-    // The same images in every epoch, so that only the random steps differ.
+    let threads = args.threads.count()?;
+    let data = open_without_classes(&args.data)?;
+    say(&data.description);
+    let (_, source) = part(&data, Some(args.part), [Part::Train; 3])?;
+    let count = usize::from(args.count).min(source.len());
+    let mut config =
+        LoaderConfig { batch_size: count, seed: args.seed, preprocess, threads, ..LoaderConfig::default() };
     let chosen = (0..count as u64).map(|n| permute(args.seed, 0, source.len() as u64, n) as usize);
     let chosen: Vec<usize> = chosen.collect();
     for &index in &chosen {
-        println!("  {}", source.place(index));
+        let class = &source.class_names()[source.label(index) as usize];
+        say(&format!("  {class}: {}", source.place(index)));
     }
-    let subset = pyrograph::data::source::Subset::new(source, chosen)?;
-    let subset = std::sync::Arc::new(subset);
-    config.order = Order::Sequential;
+    let subset = Arc::new(Subset::new(source, chosen)?);
     let plain = batch(&Loader::new(subset.clone(), config.clone())?, 0)?;
-    let rows: Vec<Vec<u8>> = match &args.augment {
-        None => vec![plain],
-        Some(text) => {
-            let text =
-                if text.is_empty() { format!("random_resized_crop({size})|flip") } else { text.clone() };
-            println!("{text}");
-            config.augment = Some(text.parse()?);
-            let loader = Loader::new(subset, config.clone())?;
-            let mut epochs = vec![plain];
-            for epoch in 1..COLUMNS as u64 {
-                epochs.push(batch(&loader, epoch)?);
-            }
-            epochs
+    let mut epochs = vec![plain];
+    if let Some(steps) = augment {
+        say(&steps.to_string());
+        config.augment = Some(steps);
+        let loader = Loader::new(subset, config.clone())?;
+        for epoch in 1..COLUMNS as u64 {
+            epochs.push(batch(&loader, epoch)?);
         }
-    };
+    }
     let bytes = config.preprocess.bytes();
-    let tile = |picture: usize, epoch: usize| &rows[epoch][picture * bytes..][..bytes];
-    let tiles: Vec<&[u8]> = if rows.len() == 1 {
-        (0..count).map(|picture| tile(picture, 0)).collect()
-    } else {
-        (0..count)
-            .flat_map(|picture| (0..rows.len()).map(move |epoch| (picture, epoch)))
-            .map(|(p, e)| tile(p, e))
-            .collect()
-    };
+    let tile = |picture: usize, epoch: usize| &epochs[epoch][picture * bytes..][..bytes];
+    let every = |picture| (0..epochs.len()).map(move |epoch| (picture, epoch));
+    let tiles: Vec<&[u8]> = (0..count).flat_map(every).map(|(picture, epoch)| tile(picture, epoch)).collect();
     let sheet = sheet(&tiles, size as usize);
     fs::write(&args.out, sheet.to_png()).with_context(|| args.out.display().to_string())?;
-    println!("Sheet of {} pictures: {}", tiles.len(), args.out.display());
+    say(&format!("Sheet of {} pictures: {}", tiles.len(), args.out.display()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -60,7 +60,7 @@ fn write_text(out: &mut impl Write, part: &str, stats: &Stats) -> std::io::Resul
     }
     let formats: Vec<String> = stats.formats.iter().map(|(name, count)| format!("{count} {name}")).collect();
     writeln!(out, "formats    {}; {} gray", formats.join(", "), stats.gray)?;
-    let spread = |s: &Spread| format!("{} to {}, half below {}", s.min, s.max, s.median);
+    let spread = |s: &Spread| format!("{} to {}, median {}", s.min, s.max, s.median);
     writeln!(out, "width      {} pixels", spread(&stats.width))?;
     writeln!(out, "height     {} pixels", spread(&stats.height))?;
     writeln!(

@@ -7,8 +7,9 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use pyrograph::train::{Recipe, RunOptions, run as train};
 
+use super::eval::top5;
 use super::named::fetched;
-use super::{Compute, program};
+use super::{Compute, program, say};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,6 +21,14 @@ Examples:
 DATA is a folder of class folders, a folder with train/ and validation/ or test/ of them, a folder with the IDX files of the
 MNIST family or the binary files of CIFAR, or one such file.";
 
+/// What `--print-recipe` says of keys that have no value until something decides them.
+const OPEN_KEYS: &str = "
+# Decided by looking at the data where they are not given:
+# batch (64, or less for a small set), data.size (pixels), data.channels (1 or 3)
+# Off where they are not given:
+# stop.accuracy, stop.top5, stop.loss, stop.patience
+# Other schedules: schedule.kind = \"constant\", or \"step\" with every_epochs and gamma";
+
 /// Arguments of `train`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -30,6 +39,10 @@ pub(crate) struct TrainArgs {
     /// Network (see `pyrograph models`)
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
+
+    /// The highest learning rate
+    #[arg(long, value_name = "RATE")]
+    lr: Option<f64>,
 
     /// Passes over the training images
     #[arg(long, value_name = "N")]
@@ -46,6 +59,10 @@ pub(crate) struct TrainArgs {
     /// Height and width in pixels that the network sees
     #[arg(long, value_name = "PIXELS")]
     size: Option<u32>,
+
+    /// Steps of training images, as 'random_resized_crop(128)|flip|trivial_augment_wide'; '' for none
+    #[arg(long, value_name = "STEPS")]
+    augment: Option<String>,
 
     /// Stop early: accuracy=0.93, top5=0.99, loss=0.1 or patience=5 (epochs); may be given several times
     #[arg(long, value_name = "GOAL=VALUE")]
@@ -87,8 +104,12 @@ impl TrainArgs {
         if let Some(model) = &self.model {
             recipe.model.clone_from(model);
         }
+        if let Some(augment) = &self.augment {
+            recipe.augment.clone_from(augment);
+        }
         recipe.epochs = self.epochs.unwrap_or(recipe.epochs);
-        recipe.batch = self.batch.unwrap_or(recipe.batch);
+        recipe.batch = self.batch.or(recipe.batch);
+        recipe.optim.lr = self.lr.unwrap_or(recipe.optim.lr);
         recipe.seed = self.seed.unwrap_or(recipe.seed);
         recipe.data.size = self.size.or(recipe.data.size);
         recipe.check()?;
@@ -97,7 +118,8 @@ impl TrainArgs {
             if !matches!(name, "accuracy" | "top5" | "loss" | "patience") {
                 bail!("--until {goal}: `{name}` is none of accuracy, top5, loss, patience");
             }
-            recipe = recipe.set(&format!("stop.{name}"), value)?;
+            let set = recipe.set(&format!("stop.{name}"), value);
+            recipe = set.with_context(|| format!("--until {goal}"))?;
         }
         for setting in &self.set {
             let (key, value) = pair("--set", setting)?;
@@ -114,7 +136,8 @@ fn pair<'a>(option: &str, text: &'a str) -> Result<(&'a str, &'a str)> {
 pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
     let mut recipe = args.recipe()?;
     if args.print_recipe {
-        print!("{}", recipe.to_toml()?);
+        say(recipe.to_toml()?.trim_end());
+        say(OPEN_KEYS);
         return Ok(ExitCode::SUCCESS);
     }
     if args.tui && !cfg!(feature = "tui") {
@@ -130,25 +153,28 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
     let folder = &outcome.folder;
     let tally = &outcome.evaluation.tally;
     let (program, model) = (program(), folder.best_model());
-    println!(
-        "{} accuracy {:.2} %  (top-5 {:.2} %, loss {:.4}, {} images, best epoch {} of {}, trained in {:.0} s)",
+    say(&format!(
+        "{} accuracy {:.2} %  ({}loss {:.4}, {} images, best epoch {} of {}, trained in {:.0} s)",
         outcome.measured_on,
         100.0 * tally.top1(),
-        100.0 * tally.top5(),
+        top5(tally),
         tally.loss(),
         tally.samples(),
         outcome.fitted.best_epoch,
         outcome.fitted.epochs.len(),
         outcome.train_seconds,
-    );
-    println!();
-    println!("Model   {}", model.display());
-    println!("Report  {}", folder.report().display());
-    println!("Folder  {}", folder.path().display());
-    println!();
-    println!("Next:");
-    println!("  {program} predict {} {}", model.display(), folder.example().display());
-    println!("  {program} eval {} {}", model.display(), recipe.data.path);
-    println!("  {program} summary {}", model.display());
+    ));
+    say("");
+    say(&format!("Model   {}", model.display()));
+    say(&format!("Report  {}", folder.report().display()));
+    say(&format!("Folder  {}", folder.path().display()));
+    say("");
+    say("Next:");
+    say(&format!("  {program} predict {} {}", model.display(), folder.example().display()));
+    // Of images set apart by chance, a later evaluation knows nothing: it would measure on those learned from.
+    if outcome.measured_apart {
+        say(&format!("  {program} eval {} {}", model.display(), recipe.data.path));
+    }
+    say(&format!("  {program} summary {}", model.display()));
     Ok(ExitCode::SUCCESS)
 }

@@ -15,6 +15,8 @@ const LARGEST_NATIVE: u32 = 64;
 const PHOTO_SIDE: u32 = 128;
 /// The least share of a photo that a training image shows. torchvision's 0.08 suits a million images; small sets learn slowly from it.
 const PHOTO_WINDOW: f64 = 0.35;
+/// Images a step of sets that are large enough.
+const USUAL_BATCH: usize = 64;
 /// Images that mean and deviation are measured on.
 const STATS_SAMPLES: usize = 2000;
 /// Images that are looked at to learn size and colour.
@@ -26,6 +28,8 @@ pub struct Plan {
     pub recipe: Recipe,
     /// The network.
     pub model: ModelConfig,
+    /// Images a step.
+    pub batch: usize,
     /// What becomes of an image before the network sees it.
     pub preprocess: Preprocess,
     /// What is done to training images in place of the steps of `preprocess`.
@@ -34,6 +38,8 @@ pub struct Plan {
     pub train: Arc<dyn Source>,
     /// The images that are watched after each epoch.
     pub valid: Arc<dyn Source>,
+    /// Whether they were set apart from the training part by chance.
+    pub set_apart: bool,
     /// What those images are: `validation`, or `test` where a recipe sets none apart.
     pub watched: &'static str,
     /// The images of the final answer, where they are not the watched ones.
@@ -67,7 +73,17 @@ impl Plan {
     pub fn for_data(recipe: &Recipe, data: DataSet) -> Result<Self> {
         let mut recipe = recipe.clone();
         let mut said = vec![data.description.clone()];
-        let Parts { train, valid, watched, test } = parts(&recipe, data, &mut said)?;
+        said.extend(data.left_out.iter().map(|what| format!("Left out: {what}")));
+        let Parts { train, valid, set_apart, watched, test } = parts(&recipe, data, &mut said)?;
+        // A few steps an epoch, for small sets too.
+        let batch = *recipe.batch.get_or_insert(USUAL_BATCH.min(train.len().div_ceil(8)));
+        if batch > train.len() {
+            let (most, len) = (train.len().div_ceil(8), train.len());
+            return Err(Error::Recipe(format!(
+                "a batch of {batch} images is larger than the {len} images to learn from; \
+                 use a smaller batch size, as --batch {most}"
+            )));
+        }
 
         let look = Look::at(train.as_ref(), recipe.data.on_error())?;
         let channels = *recipe.data.channels.get_or_insert(look.channels);
@@ -76,6 +92,7 @@ impl Plan {
             (None, Some((height, width))) => (height, width, String::new(), String::new()),
             (size, _) => {
                 let side = size.unwrap_or(PHOTO_SIDE);
+                recipe.data.size = Some(side);
                 let middle = format!("resize({side})|center_crop({side})");
                 (side, side, middle, format!("random_resized_crop({side}, scale={PHOTO_WINDOW}..1)|flip"))
             }
@@ -103,12 +120,19 @@ impl Plan {
             recipe.model,
             thousands(model.parameters())
         ));
-        Ok(Self { recipe, model, preprocess, augment, train, valid, watched, test, said })
+        Ok(Self { recipe, model, batch, preprocess, augment, train, valid, set_apart, watched, test, said })
     }
 }
 
-/// The steps of training images; none where they are those of other images.
-fn augment_steps(text: &str, preprocess: &Preprocess, native: bool) -> Result<Option<Pipeline>> {
+/// The steps of training images, from the text of a recipe; none where they are those of other images.
+///
+/// # Errors
+///
+/// When the text is no pipeline, or leaves images at another size than the network takes.
+pub fn augment_steps(text: &str, preprocess: &Preprocess, native: bool) -> Result<Option<Pipeline>> {
+    if text == "none" {
+        return Ok(None);
+    }
     let wrong = |reason: String| Error::Recipe(format!("`augment` is {text:?}: {reason}"));
     let steps: Pipeline = text.parse().map_err(|e: pyrograph_data::Error| wrong(e.to_string()))?;
     if steps.is_empty() {
@@ -125,7 +149,7 @@ fn augment_steps(text: &str, preprocess: &Preprocess, native: bool) -> Result<Op
     }
     let side = wanted.0;
     Err(wrong(format!(
-        "it leaves an image of {width}x{height} pixels at {}x{}, the network takes {}x{}; let it begin with \
+        "it leaves a picture of, say, {width}x{height} pixels at {}x{}, the network takes {}x{}; let it begin with \
          random_resized_crop({side}) or resize({side})|random_crop({side})",
         found.0, found.1, wanted.0, wanted.1
     )))
@@ -134,6 +158,7 @@ fn augment_steps(text: &str, preprocess: &Preprocess, native: bool) -> Result<Op
 struct Parts {
     train: Arc<dyn Source>,
     valid: Arc<dyn Source>,
+    set_apart: bool,
     watched: &'static str,
     test: Option<Arc<dyn Source>>,
 }
@@ -141,7 +166,7 @@ struct Parts {
 fn parts(recipe: &Recipe, data: DataSet, said: &mut Vec<String>) -> Result<Parts> {
     let DataSet { train, valid, test, .. } = data;
     if let Some(valid) = valid {
-        return Ok(Parts { train, valid, watched: "validation", test });
+        return Ok(Parts { train, valid, set_apart: false, watched: "validation", test });
     }
     let fraction = recipe.data.valid_fraction;
     if fraction == 0.0 {
@@ -152,7 +177,7 @@ fn parts(recipe: &Recipe, data: DataSet, said: &mut Vec<String>) -> Result<Parts
             ));
         };
         said.push("Watching the test images: the best epoch is chosen on them".into());
-        return Ok(Parts { train, valid: test, watched: "test", test: None });
+        return Ok(Parts { train, valid: test, set_apart: false, watched: "test", test: None });
     }
     let (kept, apart) = split(train.len(), fraction, recipe.seed);
     if kept.is_empty() || apart.is_empty() {
@@ -168,7 +193,7 @@ fn parts(recipe: &Recipe, data: DataSet, said: &mut Vec<String>) -> Result<Parts
     ));
     let valid: Arc<dyn Source> = Arc::new(Subset::new(train.clone(), apart)?);
     let train = Arc::new(Subset::new(train, kept)?);
-    Ok(Parts { train, valid, watched: "validation", test })
+    Ok(Parts { train, valid, set_apart: true, watched: "validation", test })
 }
 
 /// What a few images, spread over the set, look like.

@@ -6,7 +6,7 @@ use burn::train::metric::MetricDefinition;
 use burn::train::renderer::{
     EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation, MetricsRendererTraining,
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// One bar for the part of the epoch that is under way, with rate and time left, on standard error. Where that is
 /// no terminal nothing is drawn.
@@ -22,14 +22,27 @@ pub(crate) struct Progress {
 #[must_use]
 pub fn image_bar(label: String, total: usize) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr_with_hz(10));
-    // The template is a constant: it parses or the first run of a test shows that it does not.
-    if let Ok(style) = ProgressStyle::with_template(
-        "{prefix} {bar:28.cyan/dim} {pos}/{len} images  {per_sec:.0}  {eta} left  {msg}",
-    ) {
-        bar.set_style(style.progress_chars("━━ "));
-    }
+    // Fits 80 columns with the longest message; the bar gives way.
+    bar.set_style(style("{prefix} {wide_bar:.cyan/dim} {pos}/{len} {rate} {eta} left {msg}"));
     bar.set_prefix(label);
     bar
+}
+
+/// A count of images whose number nobody knows yet.
+#[must_use]
+pub fn counting_bar(label: &'static str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+    bar.set_style(style("{prefix} {pos} images {rate}"));
+    bar.set_prefix(label);
+    bar
+}
+
+fn style(template: &str) -> ProgressStyle {
+    // The templates are constants: a mistake in one shows in the first run.
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.progress_chars("━━ ").with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        let _ = write!(out, "{:.0}/s", state.per_sec());
+    })
 }
 
 impl Progress {

@@ -37,19 +37,20 @@ pub struct Recipe {
     pub model: String,
     /// Passes over the training images, at least 1.
     pub epochs: usize,
-    /// Images a step, at least 1.
-    pub batch: usize,
+    /// Images a step, at least 1. Without it 64, or an eighth of a smaller set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<usize>,
     /// Decides initial weights, order, splits and augmentation.
     pub seed: u64,
     /// The share of the target's probability spread over all classes, 0 to 1
     /// (<https://arxiv.org/abs/1512.00567>).
     pub label_smoothing: f64,
-    /// Which images, and how they are prepared.
-    pub data: DataRecipe,
     /// What is done to training images, as steps: `random_resized_crop(128)|flip|trivial_augment_wide`
     /// ([`Pipeline`](pyrograph_data::Pipeline) lists them). `auto`: a random window and a flip for photos, nothing random for images up to
-    /// 64 pixels of one size. An empty text: what the network sees of other images, too.
+    /// 64 pixels of one size. `none`: what the network sees of other images, too.
     pub augment: String,
+    /// Which images, and how they are prepared.
+    pub data: DataRecipe,
     /// Stochastic gradient descent.
     pub optim: OptimRecipe,
     /// The learning rate over time.
@@ -152,11 +153,11 @@ impl Default for Recipe {
         Self {
             model: Self::AUTO.into(),
             epochs: 6,
-            batch: 64,
+            batch: None,
             seed: 0,
             label_smoothing: 0.0,
-            data: DataRecipe::default(),
             augment: Self::AUTO.into(),
+            data: DataRecipe::default(),
             optim: OptimRecipe::default(),
             schedule: ScheduleRecipe::Cosine { warmup_epochs: 0.5 },
             stop: StopRecipe::default(),
@@ -251,8 +252,12 @@ impl Recipe {
             (_, parsed) => parsed,
         };
         table.insert(last.to_owned(), parsed);
-        let recipe: Self =
-            root.try_into().map_err(|e: toml::de::Error| wrong(unknown_text(&e, e.message())))?;
+        let recipe: Self = root.try_into().map_err(|e: toml::de::Error| match elsewhere(key) {
+            Some(known) if e.message().starts_with("unknown field") => {
+                wrong(format!("unknown key — did you mean `{known}`?"))
+            }
+            _ => wrong(unknown_text(&e, e.message())),
+        })?;
         recipe.check().map_err(|e| wrong(e.to_string()))?;
         Ok(recipe)
     }
@@ -294,10 +299,11 @@ impl Recipe {
         let share = |value: f64| (0.0..=1.0).contains(&value);
         let at_least_0 = |value: f64| value.is_finite() && value >= 0.0;
         let above_0 = |value: f64| value.is_finite() && value > 0.0;
+        let number = |value: Option<f64>| value.unwrap_or_default().to_string();
         let rules = [
             (self.epochs >= 1, "epochs", self.epochs.to_string(), "at least 1"),
             (self.epochs <= 1_000_000, "epochs", self.epochs.to_string(), "at most 1000000"),
-            (self.batch >= 1, "batch", self.batch.to_string(), "at least 1"),
+            (self.batch.is_none_or(|n| n >= 1), "batch", "0".into(), "at least 1"),
             (
                 share(self.label_smoothing) && self.label_smoothing < 1.0,
                 "label_smoothing",
@@ -348,16 +354,11 @@ impl Recipe {
             (
                 self.stop.accuracy.is_none_or(share),
                 "stop.accuracy",
-                format!("{:?}", self.stop.accuracy),
-                "0 to 1",
+                number(self.stop.accuracy),
+                "0 to 1, as 0.93",
             ),
-            (self.stop.top5.is_none_or(share), "stop.top5", format!("{:?}", self.stop.top5), "0 to 1"),
-            (
-                self.stop.loss.is_none_or(at_least_0),
-                "stop.loss",
-                format!("{:?}", self.stop.loss),
-                "0 or more",
-            ),
+            (self.stop.top5.is_none_or(share), "stop.top5", number(self.stop.top5), "0 to 1, as 0.99"),
+            (self.stop.loss.is_none_or(at_least_0), "stop.loss", number(self.stop.loss), "0 or more"),
             (self.stop.patience.is_none_or(|n| n >= 1), "stop.patience", "0".into(), "at least 1"),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {
@@ -367,6 +368,35 @@ impl Recipe {
             None => Ok(()),
         }
     }
+}
+
+/// Keys that are tables within tables, by their whole names.
+const KEYS: [&str; 19] = [
+    "data.path",
+    "data.size",
+    "data.channels",
+    "data.normalize",
+    "data.valid_fraction",
+    "data.replace_bad",
+    "optim.lr",
+    "optim.momentum",
+    "optim.nesterov",
+    "optim.weight_decay",
+    "schedule.kind",
+    "schedule.warmup_epochs",
+    "schedule.every_epochs",
+    "schedule.gamma",
+    "stop.accuracy",
+    "stop.top5",
+    "stop.loss",
+    "stop.patience",
+    "augment",
+];
+
+/// The key whose last part is the last part of this one: `lr` is `optim.lr`.
+fn elsewhere(key: &str) -> Option<&'static str> {
+    let last = |key: &str| key.rsplit('.').next().map(str::to_owned);
+    KEYS.into_iter().find(|known| *known != key && last(known) == last(key))
 }
 
 fn unknown_or(error: &toml::de::Error, otherwise: &str) -> Error {
@@ -437,6 +467,8 @@ mod tests {
         );
         let error = recipe.set("optim.lrr", "1").unwrap_err().to_string();
         assert!(error.contains("--set optim.lrr=1") && error.contains("`lr`"), "{error}");
+        let error = recipe.set("lr", "1").unwrap_err().to_string();
+        assert!(error.contains("`optim.lr`"), "{error}");
         let error = recipe.set("epochs.x", "1").unwrap_err().to_string();
         assert!(error.contains("`epochs` is a value"), "{error}");
     }

@@ -58,6 +58,8 @@ pub struct Outcome {
     pub measured_on: &'static str,
     /// The best model on that part.
     pub evaluation: Evaluation,
+    /// Whether that part is one of its own in the data, and not images set apart from the training part.
+    pub measured_apart: bool,
     /// Seconds of training, validation included.
     pub train_seconds: f64,
     /// The source of that part, for showing examples.
@@ -156,6 +158,7 @@ pub fn run_plan(plan: &Plan, options: &RunOptions) -> Result<Outcome> {
         folder,
         fitted,
         measured_on,
+        measured_apart: plan.test.is_some() || !plan.set_apart,
         evaluation,
         train_seconds,
         measured: MeasuredSource(measured.clone()),
@@ -174,7 +177,7 @@ fn loader(
     options: &RunOptions,
 ) -> Result<Loader> {
     let config = LoaderConfig {
-        batch_size: plan.recipe.batch,
+        batch_size: plan.batch,
         order,
         seed: plan.recipe.seed,
         preprocess: plan.preprocess.clone(),
@@ -193,7 +196,7 @@ fn fit(plan: &Plan, options: &RunOptions, loaders: (Loader, Loader), folder: &Ru
     let classes = plan.model.classes();
     let device = options.device.clone().autodiff();
     let (train, valid) = loaders;
-    let steps = plan.train.len().div_ceil(recipe.batch);
+    let steps = plan.train.len().div_ceil(plan.batch);
 
     let network = Classifier::new(plan.model.init(recipe.seed, &device), recipe.label_smoothing);
     let schedule = Schedule::new(recipe.optim.lr, &recipe.schedule, recipe.epochs, steps);
@@ -224,7 +227,11 @@ fn fit(plan: &Plan, options: &RunOptions, loaders: (Loader, Loader), folder: &Ru
     if let Some(error) = training.launch(learner).error {
         return Err(Error::Training(error.to_string()));
     }
-    epochs.fitted()
+    epochs.fitted().map_err(|error| match error {
+        // The rate of the recipe is the one that a person can change.
+        Error::Diverged { epoch, .. } => Error::Diverged { epoch, learning_rate: recipe.optim.lr },
+        other => other,
+    })
 }
 
 /// Burn's SGD with PyTorch's meaning of momentum: no dampening.
