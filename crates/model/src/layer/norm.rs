@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::module::{batch_norm, batch_norm_train};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 use crate::init::{Draw, InitRng};
 use crate::trace::{self, Event};
@@ -62,7 +62,7 @@ impl BatchNorm2d {
         // Corrected two-pass statistics (Chan, Golub and LeVeque, 1983): taken of values that already lie around 0, they
         // are free of the first mean's rounding error, which deep networks would amplify. The result does not depend on the
         // centre, so no gradient flows through it.
-        let center = input.clone().detach().mean_dim(3).mean_dim(2).mean_dim(0);
+        let center = mean_of_rows(input.clone().detach().mean_dim(3));
         let normalized = batch_norm_train(input - center.clone(), weight, bias, EPSILON);
         let mean = normalized.mean.detach() + center.reshape([channels]);
         // A single value has no sample variance; PyTorch refuses it, here the statistics stay finite.
@@ -71,6 +71,15 @@ impl BatchNorm2d {
         follow(&self.running_var, unbiased, &device);
         normalized.output
     }
+}
+
+/// The mean of each channel of `[batch, channels, height, 1]`: in double precision where the device has it, as in PyTorch.
+fn mean_of_rows(rows: Tensor<4>) -> Tensor<4> {
+    let (kept, wide) = (rows.dtype(), DType::F64);
+    if !rows.device().supports_dtype(wide) {
+        return rows.mean_dim(2).mean_dim(0);
+    }
+    rows.cast(wide).mean_dim(2).mean_dim(0).cast(kept)
 }
 
 fn follow(running: &RunningState<Tensor<1>>, batch: Tensor<1>, device: &Device) {
