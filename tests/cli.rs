@@ -341,6 +341,8 @@ fn a_set_is_checked_packed_indexed_shown_and_trained_on_as_shards() {
         ran.stdout
     );
     refused(folder, &["pack", "photos", "bad"], &["red/0.png"]);
+    refused(folder, &["pack", "photos", "photos/in"], &["photos/in", "inside the images"]);
+    refused(folder, &["show", "photos", "--out", "sheet.png"], &["sheet.png", "already"]);
     assert!(done(&["pack", "photos", "good", "--leave-out", "1"]).contains("1 left out"));
 }
 

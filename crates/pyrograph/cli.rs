@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use pyrograph::burn::tensor::Device;
+use pyrograph::data::printable;
 use pyrograph::model::{default_device, parse_device};
 
 /// Deep learning on large image sets: from a folder of images to a trained, measured model.
@@ -132,6 +133,9 @@ impl Compute {
     }
 }
 
+/// Characters of a message; more help nobody.
+const LONGEST_MESSAGE: usize = 2000;
+
 /// An error and its causes in one line, nothing said twice, and no control character of a file name let through to the terminal.
 pub(crate) fn told(error: &anyhow::Error) -> String {
     let mut text = String::new();
@@ -142,9 +146,12 @@ pub(crate) fn told(error: &anyhow::Error) -> String {
             text = format!("{text}{separator}{cause}");
         }
     }
-    let plain =
-        |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() };
-    text.chars().map(plain).collect()
+    // Some causes have several lines; each is made printable by itself.
+    let text = text.lines().map(printable).collect::<Vec<_>>().join("\n");
+    match text.char_indices().nth(LONGEST_MESSAGE) {
+        Some((end, _)) => format!("{} …", &text[..end]),
+        None => text,
+    }
 }
 
 /// Whether the reader of our output has gone.
@@ -153,6 +160,11 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .chain()
         .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
         .any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Prints an error. Nobody may be there to read it.
+pub(crate) fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Prints a line. A reader that has gone, as `head`, must not end the work.

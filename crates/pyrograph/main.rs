@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         // A reader that has seen enough, as `head`, is no failure.
         Err(error) if cli::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", cli::told(&error));
+            cli::complain(&format!("error: {}", cli::told(&error)));
             ExitCode::FAILURE
         }
     }

@@ -56,6 +56,15 @@ impl Place {
     }
 }
 
+/// A name with its control characters escaped: what a file or a class is called must not move the cursor of a terminal.
+#[must_use]
+pub fn printable(name: &str) -> String {
+    let hidden = |c: char| {
+        c.is_control() || ('\u{202A}'..='\u{202E}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c)
+    };
+    name.chars().flat_map(|c| if hidden(c) { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
@@ -65,7 +74,7 @@ impl fmt::Display for Place {
             Ok(())
         };
         if let Some(path) = &self.path {
-            part(f, format_args!("{}", path.display()))?;
+            part(f, format_args!("{}", printable(&path.display().to_string())))?;
         }
         if let Some(record) = self.record {
             part(f, format_args!("record {record}"))?;
@@ -74,8 +83,8 @@ impl fmt::Display for Place {
             part(f, format_args!("line {line}"))?;
         }
         match (&self.entry, self.offset) {
-            (Some(entry), Some(offset)) => part(f, format_args!("{entry} at byte {offset}"))?,
-            (Some(entry), None) => part(f, format_args!("{entry}"))?,
+            (Some(entry), Some(offset)) => part(f, format_args!("{} at byte {offset}", printable(entry)))?,
+            (Some(entry), None) => part(f, format_args!("{}", printable(entry)))?,
             (None, Some(offset)) => part(f, format_args!("byte {offset}"))?,
             (None, None) => {}
         }

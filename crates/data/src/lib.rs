@@ -43,7 +43,7 @@ pub use cache::cache_folder;
 pub use check::{CheckOptions, CheckReport, check};
 pub use decode::{Limits, decode};
 pub use discover::DataSet;
-pub use error::{Error, ErrorKind, Place, Result};
+pub use error::{Error, ErrorKind, Place, Result, printable};
 pub use image::Image;
 pub use loader::{BadSample, Batch, Batches, Loader, LoaderConfig, LoaderStats, OnError, Position, Tail};
 pub use preprocess::Preprocess;

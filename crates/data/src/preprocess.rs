@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::transform::{Draws, Pipeline, Scene};
+use crate::transform::{Draws, Pipeline, Scene, Step};
 use crate::{Error, ErrorKind, Image, Result, resize};
 
 /// The way from a decoded picture to the values a network takes. It is stored with every model.
@@ -27,6 +27,14 @@ pub struct Preprocess {
 const LARGEST: u32 = 4096;
 /// A smaller deviation would make values that are not finite of ordinary ones.
 const SMALLEST_STD: f32 = 1e-6;
+
+/// More would be no preprocessing.
+const MOST_STEPS: usize = 8;
+
+/// Whether a step does the same to every picture, and to nothing but its size.
+fn is_fixed(step: &Step) -> bool {
+    matches!(step, Step::Resize(_) | Step::CenterCrop(_) | Step::Pad(_))
+}
 
 impl Preprocess {
     /// Pictures of `channels` x `height` x `width`, stretched where they have another size, with values 0 to 1.
@@ -55,6 +63,10 @@ impl Preprocess {
             || self.std.iter().any(|v| !v.is_finite() || *v < SMALLEST_STD)
         {
             "a mean that is not finite or a deviation below 0.000001".to_owned()
+        } else if self.steps.steps().len() > MOST_STEPS {
+            format!("{} steps; at most {MOST_STEPS} are allowed", self.steps.steps().len())
+        } else if let Some(step) = self.steps.steps().iter().find(|step| !is_fixed(step)) {
+            format!("the step `{step}`; the steps of a network in use are resize, center_crop and pad")
         } else {
             return Ok(());
         };
@@ -182,6 +194,8 @@ mod tests {
             Preprocess { width: u32::MAX, ..good.clone() },
             Preprocess { mean: vec![], ..good.clone() },
             Preprocess { std: vec![1.0, 0.0, 1.0], ..good.clone() },
+            Preprocess { steps: "resize(8)|flip".parse().unwrap(), ..good.clone() },
+            Preprocess { steps: ["pad(1)"; 9].join("|").parse().unwrap(), ..good.clone() },
             Preprocess { mean: vec![f32::NAN; 3], ..good },
         ] {
             assert!(bad.check().is_err(), "{bad:?}");

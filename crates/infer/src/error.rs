@@ -47,6 +47,9 @@ pub enum Error {
     /// The backend failed.
     #[error("the device failed: {0}")]
     Device(String),
+    /// The weights or the normalization are far out of any useful range.
+    #[error("the model's answer is not finite; its weights are damaged or its training diverged")]
+    NotFinite,
     /// Classes of the data that the model does not know.
     #[error("the model knows no class `{class}`; its classes are {known}")]
     UnknownClass {

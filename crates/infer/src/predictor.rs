@@ -48,7 +48,7 @@ impl Predictor {
     ///
     /// # Errors
     ///
-    /// When the device fails.
+    /// When the device fails, or the weights are so large that the answer is not finite.
     pub fn predict(&self, images: Vec<Image>, top: usize) -> Result<Vec<Vec<Prediction>>> {
         if images.is_empty() {
             return Ok(Vec::new());
@@ -66,6 +66,9 @@ impl Predictor {
         let probabilities = softmax(self.file.model.forward(input), 1);
         let probabilities =
             probabilities.into_data().try_to_vec::<f32>().map_err(|e| Error::Device(format!("{e:?}")))?;
+        if probabilities.iter().any(|p| !p.is_finite()) {
+            return Err(Error::NotFinite);
+        }
         Ok(probabilities.chunks_exact(self.file.class_names.len()).map(|row| self.best(row, top)).collect())
     }
 

@@ -1,8 +1,10 @@
 //! Opening image sets, for every command that takes one.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use pyrograph::data::source::{Scan, Source};
 use pyrograph::data::{DataSet, ErrorKind, cache_folder};
@@ -43,6 +45,20 @@ pub(crate) fn open_without_classes(data: &str) -> Result<DataSet> {
         let any = if no_classes { DataSet::unlabelled(data).ok() } else { None };
         any.ok_or(error)
     })
+}
+
+/// Refuses to write into the set that is read: what is written would become a part of it.
+pub(crate) fn refuse_inside(out: &Path, data: &str) -> Result<()> {
+    let Ok(data) = fs::canonicalize(data) else { return Ok(()) };
+    let full = std::path::absolute(out).unwrap_or_else(|_| out.to_owned());
+    let real = full.ancestors().find_map(|there| fs::canonicalize(there).ok());
+    if data.is_dir() && real.is_some_and(|real| real.starts_with(&data)) {
+        bail!(
+            "{}: this lies inside the images, and would become one of them; choose a folder outside",
+            out.display()
+        );
+    }
+    Ok(())
 }
 
 /// The names of the parts there are.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use pyrograph::data::tensor::TensorLoader;
-use pyrograph::data::{Loader, LoaderConfig};
+use pyrograph::data::{Loader, LoaderConfig, printable};
 use pyrograph::infer::{ModelFile, Tally, align, evaluate};
 
 use super::Compute;
@@ -89,6 +89,7 @@ fn write_table(out: &mut impl Write, part: &str, tally: &Tally, names: &[String]
         let row: u64 = tally.confusion()[class * classes..][..classes].iter().sum();
         let column: u64 = tally.confusion().iter().skip(class).step_by(classes).sum();
         let right = tally.confusion()[class * classes + class];
+        let name = printable(name);
         writeln!(out, "{name:<width$}  {row:>6}  {:>6}  {:>9}", percent(right, row), percent(right, column))?;
     }
     writeln!(

@@ -8,7 +8,7 @@ use clap::Args;
 use pyrograph::data::shard::{IndexOptions, index};
 use pyrograph::train::image_bar;
 
-use super::{Threads, say};
+use super::{Threads, complain, say};
 
 /// Arguments of `index`.
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &IndexArgs) -> Result<ExitCode> {
     })?;
     bar.finish_and_clear();
     for failure in &report.failures {
-        eprintln!("error: {failure}");
+        complain(&format!("error: {failure}"));
     }
     say(&format!(
         "{} shards indexed ({} were already), {} samples; {} damaged, {} samples without a picture, {} unusable, \

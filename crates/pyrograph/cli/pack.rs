@@ -1,16 +1,16 @@
 //! `pyrograph pack`.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use pyrograph::data::pack::{Encoding, PackOptions, pack};
+use pyrograph::data::printable;
 use pyrograph::train::image_bar;
 
-use super::data::open;
-use super::{Threads, say};
+use super::data::{open, refuse_inside};
+use super::{Threads, complain, say};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -73,17 +73,6 @@ impl PackArgs {
     }
 }
 
-/// Shards inside the set that they are made of would become a part of it.
-fn refuse_inside(out: &Path, data: &str) -> Result<()> {
-    let Ok(data) = fs::canonicalize(data) else { return Ok(()) };
-    let full = std::path::absolute(out).unwrap_or_else(|_| out.to_owned());
-    let real = full.ancestors().find_map(|there| fs::canonicalize(there).ok());
-    if data.is_dir() && real.is_some_and(|real| real.starts_with(&data)) {
-        bail!("{}: the shards would lie inside the images; choose a folder outside", out.display());
-    }
-    Ok(())
-}
-
 pub(crate) fn run(args: &PackArgs) -> Result<ExitCode> {
     let options = PackOptions {
         encoding: args.encoding(),
@@ -109,7 +98,7 @@ pub(crate) fn run(args: &PackArgs) -> Result<ExitCode> {
         })?;
         bar.finish_and_clear();
         for left_out in &report.left_out {
-            eprintln!("left out: {}: {}", left_out.place, left_out.reason);
+            complain(&format!("left out: {}: {}", printable(&left_out.place), left_out.reason));
         }
         let before = match report.made_before {
             0 => String::new(),

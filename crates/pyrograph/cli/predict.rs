@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 use pyrograph::data::source::image_files;
-use pyrograph::data::{Error as DataError, Image, Limits, decode};
+use pyrograph::data::{Error as DataError, ErrorKind, Image, Limits, decode, printable};
 use pyrograph::infer::{Prediction, Predictor};
 
-use super::Compute;
+use super::{Compute, complain};
 
 /// Images that go through the network together.
 const BATCH: usize = 32;
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &PredictArgs) -> Result<ExitCode> {
                 // One bad image among many must not hide the answers for the others.
                 Err(error) => {
                     failed += 1;
-                    eprintln!("error: {error}");
+                    complain(&format!("error: {error}"));
                 }
             }
         }
@@ -81,7 +81,12 @@ pub(crate) fn run(args: &PredictArgs) -> Result<ExitCode> {
 fn read(path: &Path) -> pyrograph::data::Result<Image> {
     let mut bytes = Vec::new();
     if path == Path::new("-") {
-        std::io::stdin().lock().read_to_end(&mut bytes).map_err(|e| DataError::at("standard input", e))?;
+        let limit = Limits::default().max_file_bytes;
+        let read = std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes);
+        if read.map_err(|e| DataError::at("standard input", e))? as u64 > limit {
+            let message = format!("it has more than {} MiB", limit >> 20);
+            return Err(DataError::at("standard input", ErrorKind::TooLarge(message)));
+        }
         return decode(&bytes, &Limits::default()).map_err(|kind| DataError::at("standard input", kind));
     }
     Image::open(path)
@@ -94,5 +99,5 @@ fn json(path: &Path, predictions: &[Prediction]) -> String {
 fn text(path: &Path, predictions: &[Prediction]) -> String {
     let classes: Vec<String> =
         predictions.iter().map(|p| format!("{} {:.1} %", p.class, 100.0 * p.probability)).collect();
-    format!("{}: {}", path.display(), classes.join(", "))
+    format!("{}: {}", printable(&path.display().to_string()), printable(&classes.join(", ")))
 }

@@ -1,7 +1,8 @@
 //! `pyrograph show`.
 
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -54,17 +55,26 @@ pub(crate) struct ShowArgs {
     #[arg(long, default_value = "train")]
     part: Part,
 
-    /// PNG file to write
-    #[arg(long, value_name = "FILE", default_value = "sheet.png")]
-    out: PathBuf,
+    /// PNG file to write; one that is there is not written over [default: sheet-N.png]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 
     #[command(flatten)]
     threads: Threads,
 }
 
 pub(crate) fn run(args: &ShowArgs) -> Result<ExitCode> {
-    if args.out.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
-        bail!("{}: a sheet is a PNG file; let its name end in .png", args.out.display());
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => {
+            (1..).map(|n| PathBuf::from(format!("sheet-{n}.png"))).find(|p| !p.exists()).unwrap_or_default()
+        }
+    };
+    if out.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
+        bail!("{}: a sheet is a PNG file; let its name end in .png", out.display());
+    }
+    if out.exists() {
+        bail!("{}: there is such a file already; choose another name", out.display());
     }
     let size = args.size;
     let steps: Pipeline = format!("resize({size})|center_crop({size})").parse()?;
@@ -103,9 +113,20 @@ pub(crate) fn run(args: &ShowArgs) -> Result<ExitCode> {
     let every = |picture| (0..epochs.len()).map(move |epoch| (picture, epoch));
     let tiles: Vec<&[u8]> = (0..count).flat_map(every).map(|(picture, epoch)| tile(picture, epoch)).collect();
     let sheet = sheet(&tiles, size as usize);
-    fs::write(&args.out, sheet.to_png()).with_context(|| args.out.display().to_string())?;
-    say(&format!("Sheet of {} pictures: {}", tiles.len(), args.out.display()));
+    write_new(&out, &sheet.to_png()).with_context(|| out.display().to_string())?;
+    say(&format!("Sheet of {} pictures: {}", tiles.len(), out.display()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a file that is not there yet, whole or not at all.
+fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let written = File::create_new(path).and_then(|mut file| file.write_all(bytes));
+    written.inspect_err(|error| {
+        if error.kind() != std::io::ErrorKind::AlreadyExists {
+            // Half a sheet is none. If it cannot be removed, either, the first error says what is wrong.
+            let _ = fs::remove_file(path);
+        }
+    })
 }
 
 /// The pixels of the one batch of a pass.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use pyrograph::data::{Spread, Stats, dataset_stats};
+use pyrograph::data::{Spread, Stats, dataset_stats, printable};
 use pyrograph::train::image_bar;
 
 use super::Threads;
@@ -74,7 +74,7 @@ fn write_text(out: &mut impl Write, part: &str, stats: &Stats) -> std::io::Resul
     writeln!(out, "deviation  {}", channels(&stats.pixels.std))?;
     writeln!(out, "\nimages  class")?;
     for (class, count) in &stats.classes {
-        writeln!(out, "{count:>6}  {class}")?;
+        writeln!(out, "{count:>6}  {}", printable(class))?;
     }
     Ok(())
 }

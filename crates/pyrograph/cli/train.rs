@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use pyrograph::train::{Recipe, RunOptions, run as train};
 
+use super::data::refuse_inside;
 use super::eval::top5;
 use super::named::fetched;
 use super::{Compute, program, say};
@@ -144,6 +145,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
         bail!("this build has no full-screen display; rebuild with `--features tui`");
     }
     recipe.data.path = fetched(&recipe.data.path)?;
+    if let Some(out) = &args.out {
+        refuse_inside(out, &recipe.data.path)?;
+    }
     let threads = args.compute.threads()?;
     let (device, device_name) = args.compute.device()?;
     let options =

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::Source;
+use crate::printable;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -227,16 +228,18 @@ const NAMED: usize = 3;
 
 impl Finding {
     fn write_to(&self, text: &mut String) {
-        let message = shown(&self.message);
+        let message = printable(&self.message);
         // Writing into a text cannot fail.
         let _ = match &self.first[..] {
             [] => writeln!(text, "  {message}"),
-            [only] => writeln!(text, "  {}: {message}", shown(&only.place)),
+            [only] => writeln!(text, "  {}: {message}", printable(&only.place)),
             several => {
                 let named: Vec<_> = several
                     .iter()
                     .take(NAMED)
-                    .map(|picture| format!("{} ({}, {})", shown(&picture.place), picture.part, picture.class))
+                    .map(|picture| {
+                        format!("{} ({}, {})", printable(&picture.place), picture.part, picture.class)
+                    })
                     .collect();
                 let more = self.pictures - named.len();
                 let more = if more > 0 { format!(", … and {more} more") } else { String::new() };
@@ -244,11 +247,6 @@ impl Finding {
             }
         };
     }
-}
-
-/// A name with its control characters escaped: what a file is called must not move the cursor of a terminal.
-fn shown(name: &str) -> String {
-    name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 /// Pictures of a finding that are kept.

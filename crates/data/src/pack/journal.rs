@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Encoding, LeftOut};
-use crate::shard::atomic::{AtomicFile, PART};
+use crate::shard::atomic::is_part;
 use crate::shard::{IndexFile, PositionedFile};
 use crate::{Error, ErrorKind, Result};
 
@@ -75,17 +75,11 @@ impl Journal {
     pub(super) fn open(folder: &Path, plan: impl FnOnce(Option<u64>) -> Result<Plan>) -> Result<Self> {
         let path = folder.join(NAME);
         fs::create_dir_all(folder).map_err(|e| Error::at(folder, e))?;
-        if !path.exists() {
-            refuse_others(folder)?;
-            let mut line = to_line(&plan(None)?, &path)?;
-            line.push(b'\n');
-            AtomicFile::write(&path, &line)?;
-            let mut journal = Self::take_up(&path)?;
-            journal.finished = vec![None; journal.plan.shards as usize];
-            remove_parts(folder)?;
-            return Ok(journal);
-        }
-        let mut journal = Self::take_up(&path)?;
+        let file = lock(&path)?;
+        // A journal without a whole line is one that this call, or one that was killed at once, has begun.
+        let Some(mut journal) = Self::take_up(&path, &file)? else {
+            return Self::begin(folder, path, file, plan);
+        };
         let wanted = plan(Some(journal.plan.shards))?;
         if let Some(difference) = difference(&journal.plan, &wanted) {
             let message = format!(
@@ -96,6 +90,30 @@ impl Journal {
         journal.verify(folder);
         remove_parts(folder)?;
         Ok(journal)
+    }
+
+    /// A new journal, in a folder with nothing else in it.
+    fn begin(
+        folder: &Path,
+        path: PathBuf,
+        mut file: File,
+        plan: impl FnOnce(Option<u64>) -> Result<Plan>,
+    ) -> Result<Self> {
+        let begun = refuse_others(folder).and_then(|()| plan(None)).and_then(|plan| {
+            let mut line = to_line(&plan, &path)?;
+            line.push(b'\n');
+            let written =
+                file.set_len(0).and_then(|()| file.write_all(&line)).and_then(|()| file.sync_data());
+            written.map_err(|e| Error::at(&path, e))?;
+            Ok(plan)
+        });
+        let plan = begun.inspect_err(|_| {
+            // Nothing is left in a folder that is not taken.
+            let _ = fs::remove_file(&path);
+        })?;
+        remove_parts(folder)?;
+        let finished = vec![None; plan.shards as usize];
+        Ok(Self { file, path, plan, finished })
     }
 
     /// Notes a shard that has come to its place.
@@ -109,17 +127,10 @@ impl Journal {
         Ok(())
     }
 
-    /// Opens and reads a journal that is there.
-    fn take_up(path: &Path) -> Result<Self> {
+    /// Reads a journal that is there; nothing where it has no whole line.
+    fn take_up(path: &Path, file: &File) -> Result<Option<Self>> {
         let at = |e| Error::at(path, e);
-        let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(at)?;
-        file.try_lock().map_err(|e| match e {
-            TryLockError::WouldBlock => {
-                let message = "another process packs into this folder";
-                Error::at(path, ErrorKind::Setting(message.into()))
-            }
-            TryLockError::Error(e) => Error::at(path, e),
-        })?;
+        let mut file = file.try_clone().map_err(at)?;
         let mut bytes = Vec::new();
         (&file).take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(at)?;
         let wrong = || {
@@ -129,7 +140,8 @@ impl Journal {
             return Err(wrong());
         }
         // A line that was not written to its end is one of a shard that was not finished.
-        let whole = bytes.iter().rposition(|&byte| byte == b'\n').ok_or_else(wrong)? + 1;
+        let Some(end) = bytes.iter().rposition(|&byte| byte == b'\n') else { return Ok(None) };
+        let whole = end + 1;
         let mut lines = bytes[..whole].split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
         let plan: Plan = lines.next().and_then(|line| serde_json::from_slice(line).ok()).ok_or_else(wrong)?;
         if plan.version != 1 || plan.shards == 0 || plan.shards > plan.samples {
@@ -147,7 +159,7 @@ impl Journal {
         }
         file.set_len(whole as u64).map_err(at)?;
         file.seek(SeekFrom::End(0)).map_err(at)?;
-        Ok(Self { file, path: path.to_owned(), plan, finished })
+        Ok(Some(Self { file, path: path.to_owned(), plan, finished }))
     }
 
     /// Forgets the shards that are not there as they were finished.
@@ -158,6 +170,7 @@ impl Journal {
             let holds = |samples: u64| -> Result<bool> {
                 let index = IndexFile::open(&shard)?;
                 index.check(&shard, &PositionedFile::open(&shard)?)?;
+                index.load(&mut |_| ())?;
                 Ok(index.samples() == samples)
             };
             if finished.as_ref().is_some_and(|finished| !holds(finished.samples).unwrap_or(false)) {
@@ -165,6 +178,26 @@ impl Journal {
             }
         }
     }
+}
+
+/// Opens the journal, or makes an empty one, for this process alone.
+fn lock(path: &Path) -> Result<File> {
+    let at = |e| Error::at(path, e);
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(Error::at(path, ErrorKind::Setting("this is no file; choose another folder".into())));
+    }
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).open(path).map_err(at)?;
+    let taken = || {
+        let message = "another process packs into this folder";
+        Error::at(path, ErrorKind::Setting(message.into()))
+    };
+    file.try_lock().map_err(|e| match e {
+        TryLockError::WouldBlock => taken(),
+        TryLockError::Error(e) => at(e),
+    })?;
+    // Another process may have removed it between opening and locking.
+    if path.exists() { Ok(file) } else { Err(taken()) }
 }
 
 fn to_line(value: &impl Serialize, path: &Path) -> Result<Vec<u8>> {
@@ -188,7 +221,7 @@ fn difference(old: &Plan, new: &Plan) -> Option<String> {
 fn refuse_others(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(|e| Error::at(folder, e))? {
         let path = entry.map_err(|e| Error::at(folder, e))?.path();
-        if !is_part(&path) {
+        if !is_part(&path) && path.file_name().is_none_or(|name| name != NAME) {
             let message =
                 "there is something in this folder already; shards are packed into an empty or a new one";
             return Err(Error::at(path, ErrorKind::Setting(message.into())));
@@ -206,8 +239,4 @@ fn remove_parts(folder: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn is_part(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == PART)
 }

@@ -7,7 +7,16 @@ use std::path::{Path, PathBuf};
 use crate::{Error, Result};
 
 /// What a file is called until it is whole.
-pub(crate) const PART: &str = "part";
+const PART: &str = "part";
+
+/// Whether a file is one that an [`AtomicFile`] of a shard, an index, a manifest or a journal left behind: `NAME.EXTENSION.PROCESS.part`.
+pub(crate) fn is_part(path: &Path) -> bool {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
+    let mut ends = name.rsplit('.');
+    ends.next() == Some(PART)
+        && ends.next().is_some_and(|process| process.parse::<u32>().is_ok())
+        && matches!(ends.next(), Some("tar" | "idx" | "json" | "jsonl"))
+}
 
 /// A file under a name of its own, which takes its place when it is [committed](AtomicFile::commit), and is removed when it
 /// is not.
@@ -107,6 +116,10 @@ mod tests {
         drop(file);
         assert_eq!(fs::read(&target).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(is_part(Path::new("a/shard-000000.tar.idx.71.part")) && is_part(Path::new("s.tar.9.part")));
+        for other in ["thesis.pdf.part", "s.tar.part", "s.tar.x.part", "9.part", "part"] {
+            assert!(!is_part(Path::new(other)), "{other}");
+        }
         AtomicFile::write(&target, b"new").unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"new");
     }

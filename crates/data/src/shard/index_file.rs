@@ -98,6 +98,7 @@ impl Index {
             name_bytes: self.names.len() as u64,
             body: crc32c::crc32c_append(records, &classes),
         };
+        refuse_foreign(&index_path(shard))?;
         let file = AtomicFile::create(&index_path(shard))?;
         let mut out = BufWriter::with_capacity(1 << 20, file);
         let mut write = || {
@@ -340,4 +341,19 @@ fn parse_names(mut bytes: &[u8], count: u32) -> Option<Vec<String>> {
 
 fn damaged(path: &Path, what: &str) -> Error {
     Error::at(path, ErrorKind::Corrupt(format!("{what}; run `pyrograph index` again")))
+}
+/// A file of this name that is no index belongs to somebody.
+fn refuse_foreign(path: &Path) -> Result<()> {
+    let Ok(found) = std::fs::metadata(path) else { return Ok(()) };
+    let read = || -> std::io::Result<[u8; MAGIC.len()]> {
+        let mut head = [0; MAGIC.len()];
+        std::io::Read::read_exact(&mut std::fs::File::open(path)?, &mut head)?;
+        Ok(head)
+    };
+    // Shorter than the head: an index that was cut, or nothing.
+    if found.is_file() && (found.len() < MAGIC.len() as u64 || read().is_ok_and(|head| head == *MAGIC)) {
+        return Ok(());
+    }
+    let message = "this is no index of ours, and is not written over; move it or remove it";
+    Err(Error::at(path, ErrorKind::Setting(message.into())))
 }

@@ -37,6 +37,9 @@ impl Manifest {
     /// The manifest of `folder`, if it has one.
     pub(crate) fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(NAME);
+        if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err(Error::at(&path, ErrorKind::NotADataSet("this is no file".into())));
+        }
         let mut bytes = Vec::new();
         let read = File::open(&path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
         match read {

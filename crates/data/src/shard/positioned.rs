@@ -18,6 +18,10 @@ pub(crate) struct PositionedFile {
 impl PositionedFile {
     /// Opens `path` for reading.
     pub(crate) fn open(path: &Path) -> Result<Self> {
+        // Opening a pipe would wait for somebody to write into it.
+        if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            return Err(Error::at(path, ErrorKind::NotADataSet("this is no file".into())));
+        }
         let file = File::open(path).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => Error::at(path, ErrorKind::Missing),
             _ => Error::at(path, e),

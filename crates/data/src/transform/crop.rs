@@ -10,6 +10,8 @@ use crate::resize::Filter;
 
 /// The longest side that resizing by the shorter side makes: a sliver of 1 x 30,000 pixels must not become gigabytes.
 const LONGEST: u64 = 32_768;
+/// Nor must one that is resized to a long shorter side.
+const MOST_PIXELS: u64 = 1 << 26;
 /// The most pixels of padding a side.
 const MOST_PADDING: u32 = 1024;
 /// Windows that are tried before the middle is taken.
@@ -54,7 +56,7 @@ impl Place for Resize {
 fn by_short_side(width: u32, height: u32, short: u32) -> (u32, u32) {
     let long = |long: u32, other: u32| {
         let length = u64::from(short) * u64::from(long) / u64::from(other.max(1));
-        length.clamp(1, LONGEST) as u32
+        length.clamp(1, LONGEST.min(MOST_PIXELS / u64::from(short.max(1)))) as u32
     };
     if width <= height { (short, long(height, width)) } else { (long(width, height), short) }
 }
