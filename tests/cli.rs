@@ -318,6 +318,7 @@ fn a_set_is_checked_packed_indexed_shown_and_trained_on_as_shards() {
     assert_eq!(train("kept", "run-kept"), train("raw", "run-raw"));
 
     for augment in [&[][..], &["--augment"], &["--augment", "random_resized_crop(16)|rand_augment(2, 9)"]] {
+        let _ = fs::remove_file(folder.join("sheet.png"));
         let sheet =
             [&["show", "photos", "--size", "16", "--count", "3", "--out", "sheet.png"], augment].concat();
         assert!(done(&sheet).contains("sheet.png"));

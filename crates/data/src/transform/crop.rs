@@ -20,7 +20,7 @@ const TRIES: usize = 10;
 /// Resizes the picture. torchvision's `Resize`, antialiased.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Resize {
-    /// The length of the shorter side in pixels, the other keeping the proportions (but at most 32,768); with `width`, the height.
+    /// The length of the shorter side in pixels, the other keeping the proportions (but at most 32,768 pixels, and 2^26 in all); with `width`, the height.
     pub size: u32,
     /// The width in pixels, whatever becomes of the proportions.
     pub width: Option<u32>,
@@ -248,7 +248,7 @@ mod tests {
     fn the_short_side_keeps_the_proportions() {
         assert_eq!(by_short_side(50, 33, 10), (15, 10));
         assert_eq!(by_short_side(33, 50, 10), (10, 15));
-        assert_eq!(by_short_side(1, 30_000, 4096), (4096, 32_768));
+        assert_eq!(by_short_side(1, 30_000, 4096), (4096, 16_384));
     }
 
     #[test]
