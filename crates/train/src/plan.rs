@@ -94,7 +94,9 @@ impl Plan {
                 let side = size.unwrap_or(PHOTO_SIDE);
                 recipe.data.size = Some(side);
                 let middle = format!("resize({side})|center_crop({side})");
-                (side, side, middle, format!("random_resized_crop({side}, scale={PHOTO_WINDOW}..1)|flip"))
+                // Small images of one size are digits as often as they are pictures of things: nothing random unasked.
+                let window = format!("random_resized_crop({side}, scale={PHOTO_WINDOW}..1)|flip");
+                (side, side, middle, if native.is_some() { String::new() } else { window })
             }
         };
         if recipe.augment == Recipe::AUTO {
@@ -105,7 +107,7 @@ impl Plan {
         }
         let mut preprocess =
             Preprocess { steps: steps.parse::<Pipeline>()?, ..Preprocess::new(channels, height, width) };
-        let augment = augment_steps(&recipe.augment, &preprocess, native.is_some())?;
+        let augment = augment_steps(&recipe.augment, &preprocess, recipe.data.size.is_none())?;
         if recipe.data.normalize {
             let PixelStats { mean, std } =
                 pixel_stats(train.as_ref(), &preprocess, STATS_SAMPLES, recipe.data.on_error())?;
