@@ -15,6 +15,8 @@ const LARGEST_NATIVE: u32 = 64;
 const PHOTO_SIDE: u32 = 128;
 /// The least share of a photo that a training image shows. torchvision's 0.08 suits a million images; small sets learn slowly from it.
 const PHOTO_WINDOW: f64 = 0.35;
+/// What a recipe says where training images are like all others.
+const NO_AUGMENT: &str = "none";
 /// Images a step of sets that are large enough.
 const USUAL_BATCH: usize = 64;
 /// Images that mean and deviation are measured on.
@@ -89,14 +91,14 @@ impl Plan {
         let channels = *recipe.data.channels.get_or_insert(look.channels);
         let native = look.common_size.filter(|&(height, width)| height.max(width) <= LARGEST_NATIVE);
         let (height, width, steps, augment) = match (recipe.data.size, native) {
-            (None, Some((height, width))) => (height, width, String::new(), String::new()),
+            (None, Some((height, width))) => (height, width, String::new(), NO_AUGMENT.into()),
             (size, _) => {
                 let side = size.unwrap_or(PHOTO_SIDE);
                 recipe.data.size = Some(side);
                 let middle = format!("resize({side})|center_crop({side})");
                 // Small images of one size are digits as often as they are pictures of things: nothing random unasked.
                 let window = format!("random_resized_crop({side}, scale={PHOTO_WINDOW}..1)|flip");
-                (side, side, middle, if native.is_some() { String::new() } else { window })
+                (side, side, middle, if native.is_some() { NO_AUGMENT.into() } else { window })
             }
         };
         if recipe.augment == Recipe::AUTO {
@@ -132,7 +134,7 @@ impl Plan {
 ///
 /// When the text is no pipeline, or leaves images at another size than the network takes.
 pub fn augment_steps(text: &str, preprocess: &Preprocess, native: bool) -> Result<Option<Pipeline>> {
-    if text == "none" {
+    if text == NO_AUGMENT {
         return Ok(None);
     }
     let wrong = |reason: String| Error::Recipe(format!("`augment` is {text:?}: {reason}"));
