@@ -7,9 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use self::listing::{Listing, has_folders};
+use self::listing::Listing;
 use self::parts::{open_class_folders, open_split_folders, open_split_shards};
 use crate::source::{Cifar, CifarKind, Digits, Folder, Idx, Manifest, ManifestParts, Scan, Shards, Source};
+use crate::storage::{Storage, What};
 use crate::{Error, ErrorKind, Result};
 
 /// The parts of an image set. All parts have the same classes in the same order.
@@ -43,7 +44,9 @@ impl DataSet {
     /// - the binary files of CIFAR-10 and CIFAR-100, or a single file of their records;
     /// - the folders that torchvision puts these into: `MNIST/raw`, `FashionMNIST/raw`, `KMNIST/raw`,
     ///   `cifar-10-batches-bin`, `cifar-100-binary`;
-    /// - a list of images and labels, `.csv`, `.tsv` or `.jsonl`: a [`Manifest`].
+    /// - a list of images and labels, `.csv`, `.tsv` or `.jsonl`: a [`Manifest`];
+    /// - the address of shards or class folders, alone or in parts, in object storage: see [`Storage::of`]. Web servers cannot be asked what
+    ///   they have: there it is shards, with the `manifest.json` that packing writes.
     ///
     /// # Errors
     ///
@@ -59,25 +62,30 @@ impl DataSet {
     ///
     /// As [`DataSet::open`].
     pub fn open_with(path: impl AsRef<Path>, scan: &mut Scan<'_>) -> Result<Self> {
-        let path = path.as_ref();
-        let metadata = fs::metadata(path).map_err(|e| missing(path, e))?;
-        if metadata.is_file() {
-            return open_file(path);
+        let (storage, path) = Storage::of(path, scan.objects())?;
+        let what = storage.look(&path).map_err(|e| match e.kind() {
+            ErrorKind::Missing => missing(&path),
+            _ => e,
+        })?;
+        if what == What::File {
+            return open_file(&storage, &path);
         }
-        let found = Listing::of(path)?;
+        let found = Listing::of(&storage, &path)?;
         // A class may be called "train", too: then it has images in it, not folders.
-        if let Some(train) = found.only_folder(&parts::TRAIN)?
-            && has_folders(&train)?
-        {
-            return open_split_folders(&found, &train, scan);
-        }
-        if let Some(train) = found.only_folder(&parts::TRAIN)?
-            && Listing::of(&train)?.has_shards()
-        {
-            return open_split_shards(&found, &train);
+        if let Some(train) = found.only_folder(&parts::TRAIN)? {
+            let inside = found.inside(&train)?;
+            if !inside.folders.is_empty() {
+                return open_split_folders(&found, &train, scan);
+            }
+            if inside.has_shards() {
+                return open_split_shards(&found, &train);
+            }
         }
         if found.has_shards() {
-            return Ok(Self::from_parts(Shards::open(path)?, None, None));
+            return Ok(Self::from_parts(Shards::open_in(&storage, &path, None)?, None, None));
+        }
+        if !storage.is_disk() {
+            return open_class_folders(&found, scan);
         }
         if found.has_idx() {
             return open_idx(&found);
@@ -89,7 +97,7 @@ impl DataSet {
         match found.known_inside()? {
             Some(inside) if inside.has_idx() => open_idx(&inside),
             Some(inside) => open_cifar(&inside),
-            None => open_class_folders(path, scan),
+            None => open_class_folders(&found, scan),
         }
     }
 
@@ -162,10 +170,7 @@ fn grouped(number: usize) -> String {
     text
 }
 
-fn missing(path: &Path, error: std::io::Error) -> Error {
-    if error.kind() != std::io::ErrorKind::NotFound {
-        return Error::at(path, error);
-    }
+fn missing(path: &Path) -> Error {
     let name = path.to_string_lossy().to_lowercase();
     if NAMED.contains(&name.as_str()) {
         let how = if cfg!(feature = "download") {
@@ -227,7 +232,7 @@ fn cifar_kind(file: &Path) -> Result<CifarKind> {
     })
 }
 
-fn open_file(path: &Path) -> Result<DataSet> {
+fn open_file(storage: &Storage, path: &Path) -> Result<DataSet> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     if Manifest::is_list(path) {
         let ManifestParts { train, valid, test } = Manifest::open_parts(path)?;
@@ -237,7 +242,7 @@ fn open_file(path: &Path) -> Result<DataSet> {
         return Ok(DataSet::from_parts(Cifar::open(&[path], cifar_kind(path)?)?, None, None));
     }
     if name.ends_with(".tar") {
-        return Ok(DataSet::from_parts(Shards::open(path)?, None, None));
+        return Ok(DataSet::from_parts(Shards::open_in(storage, path, None)?, None, None));
     }
     let message = "this is one file, not an image set; give the folder that has class folders, IDX or CIFAR files, \
                    or a .csv, .tsv or .jsonl file of paths and labels";

@@ -123,6 +123,9 @@ pub enum ErrorKind {
     /// A setting that this data cannot satisfy.
     #[error("{0}")]
     Setting(String),
+    /// Object storage cannot be read.
+    #[error("{0}")]
+    Storage(String),
     /// A download failed.
     #[error("{0}")]
     Download(String),

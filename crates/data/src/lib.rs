@@ -11,7 +11,8 @@
 //! 5. [`order`]: which sample comes when, as a pure function of seed, epoch and position.
 //! 6. [`Loader`]: worker threads that turn all of it into batches, in that order.
 //! 7. [`shard`] and [`pack`]: many pictures in one file, for sets that are too large for folders.
-//! 8. [`tensor`] (feature `burn`): the same things as Burn's `Dataset`, `Batcher` and `DataLoader`.
+//! 8. [`Storage`]: disks and object storage; what the others open by a path is opened by an address as well.
+//! 9. [`tensor`] (feature `burn`): the same things as Burn's `Dataset`, `Batcher` and `DataLoader`.
 //!
 //! Without the feature `burn` the crate builds and runs without Burn.
 
@@ -33,6 +34,7 @@ mod resize;
 pub mod shard;
 pub mod source;
 mod stats;
+mod storage;
 #[cfg(feature = "burn")]
 pub mod tensor;
 #[cfg(test)]
@@ -50,4 +52,5 @@ pub use preprocess::Preprocess;
 pub use resize::{Filter, Region, resize, resize_region};
 pub use source::{Sample, Source, Stored, class_counts, split};
 pub use stats::{PixelStats, Spread, Stats, dataset_stats, pixel_stats};
+pub use storage::{ObjectOptions, Storage};
 pub use transform::Pipeline;

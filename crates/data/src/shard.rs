@@ -49,7 +49,6 @@ mod index_file;
 mod indexer;
 pub(crate) mod manifest;
 mod open_files;
-mod positioned;
 pub(crate) mod raw;
 mod record;
 mod sample;
@@ -64,5 +63,4 @@ pub use record::{Codec, Record};
 
 pub(crate) use index_file::{Classes, IndexFile};
 pub(crate) use open_files::OpenFiles;
-pub(crate) use positioned::PositionedFile;
 pub(crate) use record::Head;

@@ -1,33 +1,27 @@
 //! The names in a folder, and what set they tell of.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::storage::{Names, Storage};
 use crate::{Error, ErrorKind, Result};
 
 /// The names in a folder, hidden ones left out, sorted.
 pub(super) struct Listing {
+    pub(super) storage: Storage,
     pub(super) root: PathBuf,
     pub(super) files: Vec<String>,
     pub(super) folders: Vec<String>,
 }
 
 impl Listing {
-    pub(super) fn of(root: &Path) -> Result<Self> {
-        let mut found = Self { root: root.to_owned(), files: Vec::new(), folders: Vec::new() };
-        for entry in fs::read_dir(root).map_err(|e| Error::at(root, e))? {
-            let entry = entry.map_err(|e| Error::at(root, e))?;
-            // What has no Unicode name is none of the known files.
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            if !name.starts_with('.') {
-                let kind = entry.file_type().map_err(|e| Error::at(entry.path(), e))?;
-                let is_folder = kind.is_dir() || (kind.is_symlink() && entry.path().is_dir());
-                if is_folder { &mut found.folders } else { &mut found.files }.push(name);
-            }
-        }
-        found.files.sort_unstable();
-        found.folders.sort_unstable();
-        Ok(found)
+    pub(super) fn of(storage: &Storage, root: &Path) -> Result<Self> {
+        let Names { files, folders } = storage.list(root)?;
+        Ok(Self { storage: storage.clone(), root: root.to_owned(), files, folders })
+    }
+
+    /// What is in `folder`, which is in this one.
+    pub(super) fn inside(&self, folder: &Path) -> Result<Self> {
+        Self::of(&self.storage, folder)
     }
 
     /// The one folder with one of these names, in any letter case.
@@ -67,7 +61,7 @@ impl Listing {
         for place in KNOWN_PLACES {
             let folder = self.root.join(place);
             if folder.is_dir() {
-                let found = Self::of(&folder)?;
+                let found = self.inside(&folder)?;
                 if found.has_idx() || found.has_bin() {
                     inside.push((place, found));
                 }
@@ -93,8 +87,3 @@ const KNOWN_PLACES: [&str; 6] =
     ["raw", "MNIST/raw", "FashionMNIST/raw", "KMNIST/raw", "cifar-10-batches-bin", "cifar-100-binary"];
 /// What torchvision makes of CIFAR.
 const PICKLED: [&str; 2] = ["cifar-10-batches-py", "cifar-100-python"];
-
-/// Whether there are folders in the folder at `path`.
-pub(super) fn has_folders(path: &Path) -> Result<bool> {
-    Ok(!Listing::of(path)?.folders.is_empty())
-}

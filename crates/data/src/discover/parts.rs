@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::DataSet;
-use super::listing::{Listing, has_folders};
+use super::listing::Listing;
 use crate::Result;
 use crate::source::{Folder, Manifest, Scan, Shards, Source};
 
@@ -17,8 +17,8 @@ const TEST: [&str; 2] = ["test", "testing"];
 const ANNOTATIONS: &str = "val_annotations.txt";
 
 /// `CLASS/**/IMAGE`.
-pub(super) fn open_class_folders(path: &Path, scan: &mut Scan<'_>) -> Result<DataSet> {
-    let folder = Folder::open_with(path, None, scan)?;
+pub(super) fn open_class_folders(found: &Listing, scan: &mut Scan<'_>) -> Result<DataSet> {
+    let folder = Folder::open_in(&found.storage, &found.root, None, scan)?;
     let left_out = ignored(&folder);
     let mut set = DataSet::from_parts(folder, None, None);
     set.left_out.extend(left_out);
@@ -28,12 +28,12 @@ pub(super) fn open_class_folders(path: &Path, scan: &mut Scan<'_>) -> Result<Dat
 /// `train/CLASS/**/IMAGE` and the other parts beside it.
 pub(super) fn open_split_folders(found: &Listing, train: &Path, scan: &mut Scan<'_>) -> Result<DataSet> {
     let mut left_out = Vec::new();
-    let folder = Folder::open_with(train, None, scan)?;
+    let folder = Folder::open_in(&found.storage, train, None, scan)?;
     left_out.extend(ignored(&folder));
     let mut used = vec![train.to_owned()];
     let mut part = |names: &[&str]| -> Result<Option<Arc<dyn Source>>> {
         let Some(path) = found.only_folder(names)? else { return Ok(None) };
-        let part = open_part(&path, folder.class_names(), scan, &mut left_out)?;
+        let part = open_part(&found.inside(&path)?, folder.class_names(), scan, &mut left_out)?;
         used.extend(part.is_some().then_some(path));
         Ok(part)
     };
@@ -60,10 +60,10 @@ pub(super) fn open_split_folders(found: &Listing, train: &Path, scan: &mut Scan<
 
 /// Shards of the training part, and of the other parts beside it.
 pub(super) fn open_split_shards(found: &Listing, train: &Path) -> Result<DataSet> {
-    let train = Shards::open(train)?;
+    let train = Shards::open_in(&found.storage, train, None)?;
     let part = |names: &[&str]| match found.only_folder(names)? {
-        Some(path) if Listing::of(&path)?.has_shards() => {
-            Shards::with_classes(path, train.class_names()).map(Some)
+        Some(path) if found.inside(&path)?.has_shards() => {
+            Shards::open_in(&found.storage, path, Some(train.class_names())).map(Some)
         }
         _ => Ok(None),
     };
@@ -73,22 +73,21 @@ pub(super) fn open_split_shards(found: &Listing, train: &Path) -> Result<DataSet
 
 /// A part beside the training part; none when nothing in it says what the pictures show.
 fn open_part(
-    path: &Path,
+    found: &Listing,
     class_names: &[String],
     scan: &mut Scan<'_>,
     left_out: &mut Vec<String>,
 ) -> Result<Option<Arc<dyn Source>>> {
-    let only_images =
-        Listing::of(path)?.folders == ["images"] && !class_names.iter().any(|name| name == "images");
-    let annotations = path.join(ANNOTATIONS);
-    if only_images && annotations.is_file() {
+    let only_images = found.folders == ["images"] && !class_names.iter().any(|name| name == "images");
+    let annotations = found.root.join(ANNOTATIONS);
+    if only_images && found.storage.is_disk() && annotations.is_file() {
         return Ok(Some(Arc::new(Manifest::open_annotations(&annotations, class_names)?)));
     }
     // The test pictures of ImageNet, Tiny-ImageNet and of contests have no labels.
-    if only_images || !has_folders(path)? {
+    if only_images || found.folders.is_empty() {
         return Ok(None);
     }
-    let folder = Folder::open_with(path, Some(class_names), scan)?;
+    let folder = Folder::open_in(&found.storage, &found.root, Some(class_names), scan)?;
     left_out.extend(ignored(&folder));
     Ok(Some(Arc::new(folder)))
 }

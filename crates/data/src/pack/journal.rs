@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Encoding, LeftOut};
+use crate::shard::IndexFile;
 use crate::shard::atomic::is_part;
-use crate::shard::{IndexFile, PositionedFile};
+use crate::storage::{PositionedFile, Storage};
 use crate::{Error, ErrorKind, Result};
 
 /// The name of the file: a line with the [`Plan`], then a line with a [`Finished`] for every shard that is done.
@@ -168,7 +169,7 @@ impl Journal {
         for (number, finished) in self.finished.iter_mut().enumerate() {
             let shard = folder.join(self.plan.shard_name(number));
             let holds = |samples: u64| -> Result<bool> {
-                let index = IndexFile::open(&shard)?;
+                let index = IndexFile::open(&Storage::DISK, &shard)?;
                 index.check(&shard, &PositionedFile::open(&shard)?)?;
                 index.load(&mut |_| ())?;
                 Ok(index.samples() == samples)

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::atomic::AtomicFile;
 use super::class::{MAX_CLASS_NAME, MAX_CLASSES};
-use super::positioned::PositionedFile;
 use super::record::{Record, fnv1a};
 use super::tar::{BLOCK, MAX_NAME};
+use crate::storage::{PositionedFile, Storage};
 use crate::{Error, ErrorKind, Result};
 
 const MAGIC: &[u8; 8] = b"tarindex";
@@ -197,10 +197,10 @@ pub(crate) enum Classes {
 }
 
 impl IndexFile {
-    /// Opens the index of the shard at `shard`.
-    pub(crate) fn open(shard: &Path) -> Result<Self> {
+    /// Opens the index of the shard at `shard` of `storage`.
+    pub(crate) fn open(storage: &Storage, shard: &Path) -> Result<Self> {
         let path = index_path(shard);
-        let file = PositionedFile::open(&path).map_err(|e| match e.kind() {
+        let file = storage.open(&path).map_err(|e| match e.kind() {
             ErrorKind::Missing => {
                 let message =
                     "this shard has no index; make one with `pyrograph index` and the path of its folder";
@@ -236,8 +236,14 @@ impl IndexFile {
 
     /// Whether the shard `tar` at `shard` is the one that this index was made from.
     pub(crate) fn check(&self, shard: &Path, tar: &PositionedFile) -> Result<()> {
-        let found = Fingerprint::of(tar).map_err(|e| Error::at(shard, e))?;
-        if found == self.header.tar {
+        let known = &self.header.tar;
+        let found = match tar.is_far() {
+            // Where each read costs a request, the length must do: every picture has a checksum of its own.
+            true => tar.len().map(|len| Fingerprint { len, ..*known }),
+            false => Fingerprint::of(tar),
+        };
+        let found = found.map_err(|e| Error::at(shard, e))?;
+        if found == *known {
             return Ok(());
         }
         let message = if found.len == self.header.tar.len {

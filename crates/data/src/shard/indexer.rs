@@ -6,10 +6,10 @@ use std::sync::{Mutex, PoisonError};
 
 use super::index_file::{Fingerprint, IndexFile};
 use super::manifest::list_shards;
-use super::positioned::PositionedFile;
 use super::sample::{Scan, scan};
 use super::tar::Entries;
 use crate::in_order::in_order;
+use crate::storage::{PositionedFile, Storage};
 use crate::{Error, ErrorKind, Result};
 
 /// Blocks are counted in 32 bits.
@@ -167,7 +167,7 @@ fn find_shards(path: &Path) -> Result<Vec<PathBuf>> {
     if metadata.is_file() {
         return Ok(vec![path.to_owned()]);
     }
-    let mut found = list_shards(path)?;
+    let mut found = list_shards(&Storage::DISK, path)?;
     let mut folders = Vec::new();
     for entry in fs::read_dir(path).map_err(|e| Error::at(path, e))? {
         let entry = entry.map_err(|e| Error::at(path, e))?;
@@ -178,7 +178,7 @@ fn find_shards(path: &Path) -> Result<Vec<PathBuf>> {
     }
     folders.sort_unstable();
     for folder in folders {
-        found.extend(list_shards(&folder)?);
+        found.extend(list_shards(&Storage::DISK, &folder)?);
     }
     if found.is_empty() {
         return Err(Error::at(path, ErrorKind::NotADataSet("there are no .tar files in it".into())));
@@ -195,7 +195,7 @@ fn index_shard(shard: &Path, options: &IndexOptions, meter: &Meter<'_>) -> Resul
         return Err(Error::at(shard, ErrorKind::TooLarge(message.into())));
     }
     if !options.again
-        && let Ok(known) = IndexFile::open(shard)
+        && let Ok(known) = IndexFile::open(&Storage::DISK, shard)
         && !known.partial()
         && known.check(shard, &tar).is_ok()
         && known.load(&mut |_| ()).is_ok()

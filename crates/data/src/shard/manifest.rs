@@ -1,13 +1,13 @@
 //! `manifest.json`: what a folder of shards holds.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::atomic::AtomicFile;
 use super::class::{Class, MAX_CLASSES};
+use crate::storage::Storage;
 use crate::{Error, ErrorKind, Result};
 
 /// The name of the file.
@@ -35,23 +35,16 @@ pub(crate) struct ShardEntry {
 
 impl Manifest {
     /// The manifest of `folder`, if it has one.
-    pub(crate) fn read(folder: &Path) -> Result<Option<Self>> {
+    pub(crate) fn read(storage: &Storage, folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(NAME);
-        if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+        if storage.is_disk() && fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
             return Err(Error::at(&path, ErrorKind::NotADataSet("this is no file".into())));
         }
         let mut bytes = Vec::new();
-        let read = File::open(&path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
-        match read {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Error::at(&path, e)),
-            Ok(read) if read as u64 > MAX_BYTES => {
-                return Err(Error::at(
-                    &path,
-                    ErrorKind::TooLarge("the manifest has more than 256 MiB".into()),
-                ));
-            }
-            Ok(_) => {}
+        match storage.read(&path, MAX_BYTES, &mut bytes) {
+            Err(ErrorKind::Missing) => return Ok(None),
+            Err(kind) => return Err(Error::at(&path, kind)),
+            Ok(()) => {}
         }
         let wrong = |what: String| Error::at(&path, ErrorKind::Corrupt(what));
         let manifest: Self =
@@ -100,17 +93,10 @@ pub(crate) fn is_shard_name(name: &str) -> bool {
 }
 
 /// The shards in `folder` itself, sorted by name.
-pub(crate) fn list_shards(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|e| Error::at(folder, e))? {
-        let entry = entry.map_err(|e| Error::at(folder, e))?;
-        let is_shard = entry.file_name().to_str().is_some_and(is_shard_name);
-        if is_shard && entry.path().is_file() {
-            found.push(entry.path());
-        }
-    }
-    found.sort_unstable();
-    Ok(found)
+pub(crate) fn list_shards(storage: &Storage, folder: &Path) -> Result<Vec<PathBuf>> {
+    let files = storage.list(folder)?.files.into_iter().filter(|name| is_shard_name(name));
+    let paths = files.map(|name| folder.join(name));
+    Ok(paths.filter(|path| !storage.is_disk() || path.is_file()).collect())
 }
 
 #[cfg(test)]
@@ -120,11 +106,11 @@ mod tests {
     #[test]
     fn a_manifest_survives_and_a_hostile_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Manifest::read(folder.path()).unwrap(), None);
+        assert_eq!(Manifest::read(&Storage::DISK, folder.path()).unwrap(), None);
         let shards = vec![ShardEntry { name: "a-000000.tar".into(), samples: 3, bytes: 5120 }];
         let manifest = Manifest { classes: vec!["cat".into(), "dog".into()], shards: Some(shards) };
         manifest.write(folder.path()).unwrap();
-        assert_eq!(Manifest::read(folder.path()).unwrap(), Some(manifest));
+        assert_eq!(Manifest::read(&Storage::DISK, folder.path()).unwrap(), Some(manifest));
         for text in [
             "",
             "[]",
@@ -135,10 +121,10 @@ mod tests {
             r#"{"classes": ["a"], "shards": [{"name": "/x.tar", "samples": 1, "bytes": 1}]}"#,
         ] {
             fs::write(folder.path().join(NAME), text).unwrap();
-            let error = Manifest::read(folder.path()).unwrap_err().to_string();
+            let error = Manifest::read(&Storage::DISK, folder.path()).unwrap_err().to_string();
             assert!(error.contains("manifest.json"), "{error}");
         }
         fs::write(folder.path().join(NAME), r#"{"classes": ["b", "a"], "by": "hand"}"#).unwrap();
-        assert_eq!(Manifest::read(folder.path()).unwrap().unwrap().classes, ["b", "a"]);
+        assert_eq!(Manifest::read(&Storage::DISK, folder.path()).unwrap().unwrap().classes, ["b", "a"]);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::positioned::PositionedFile;
+use crate::storage::{PositionedFile, Storage};
 use crate::{Error, ErrorKind, Result};
 
 /// Files held open at once: well below the 1,024 that systems allow a process.
@@ -13,6 +13,7 @@ const MAX_OPEN: usize = 400;
 /// Shards that are opened when they are read, and closed when too many are open.
 #[derive(Debug)]
 pub(crate) struct OpenFiles {
+    storage: Storage,
     shards: Vec<Shard>,
     /// The numbers of those that are open, the oldest first.
     open: Mutex<VecDeque<usize>>,
@@ -31,10 +32,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl OpenFiles {
-    /// The files at the given paths, which have the given lengths.
-    pub(crate) fn new(files: impl IntoIterator<Item = (PathBuf, u64)>) -> Self {
+    /// The files of `storage` at the given paths, which have the given lengths.
+    pub(crate) fn new(storage: Storage, files: impl IntoIterator<Item = (PathBuf, u64)>) -> Self {
         let shard = |(path, len)| Shard { path, len, file: Mutex::new(None) };
-        Self { shards: files.into_iter().map(shard).collect(), open: Mutex::new(VecDeque::new()) }
+        Self { storage, shards: files.into_iter().map(shard).collect(), open: Mutex::new(VecDeque::new()) }
+    }
+
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.storage
     }
 
     /// The path of file `number`.
@@ -50,7 +55,7 @@ impl OpenFiles {
             if let Some(file) = &*slot {
                 return Ok(file.clone());
             }
-            let file = Arc::new(PositionedFile::open(&shard.path)?);
+            let file = Arc::new(self.storage.open(&shard.path)?);
             let len = file.len().map_err(|e| Error::at(&shard.path, e))?;
             if len != shard.len {
                 let message = format!(
@@ -86,7 +91,7 @@ mod tests {
         for number in 0..count {
             std::fs::write(path(number), (number as u32).to_le_bytes()).unwrap();
         }
-        let files = OpenFiles::new((0..count).map(|number| (path(number), 4)));
+        let files = OpenFiles::new(Storage::DISK, (0..count).map(|number| (path(number), 4)));
         std::thread::scope(|scope| {
             for thread in 0..3 {
                 let files = &files;
@@ -103,7 +108,7 @@ mod tests {
         let open = files.shards.iter().filter(|shard| lock(&shard.file).is_some()).count();
         assert!(open <= MAX_OPEN, "{open} files are open");
         std::fs::write(path(0), b"longer").unwrap();
-        let fresh = OpenFiles::new([(path(0), 4)]);
+        let fresh = OpenFiles::new(Storage::DISK, [(path(0), 4)]);
         assert!(fresh.get(0).unwrap_err().to_string().contains("has 6 now"));
     }
 }

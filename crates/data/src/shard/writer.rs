@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::atomic::AtomicFile;
 use super::index_file::{Fingerprint, Index};
-use super::positioned::PositionedFile;
 use super::record::{Head, Record};
 use super::tar::BLOCK;
+use crate::storage::PositionedFile;
 use crate::{Error, ErrorKind, Limits, Result};
 
 /// The longest key: with an extension it fits the name field of a ustar header, so that no extended header is ever needed.

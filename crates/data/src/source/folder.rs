@@ -1,15 +1,14 @@
 //! Folders of images, one folder a class.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::file::read_file;
 use super::paths::{Paths, name_from_bytes};
 use super::scan::Scan;
 use super::tree::Tree;
 use super::{Source, Stored};
-use crate::{Error, ErrorKind, Place, Result};
+use crate::storage::{Storage, What};
+use crate::{Error, ErrorKind, Limits, Place, Result};
 
 /// Class folders: `root/CLASS/**/IMAGE`.
 ///
@@ -18,6 +17,7 @@ use crate::{Error, ErrorKind, Place, Result};
 /// or else if its first bytes are those of an image; other files are counted in [`Folder::ignored`].
 pub struct Folder {
     class_names: Vec<String>,
+    storage: Storage,
     paths: Paths,
     /// The class of each folder of `paths`.
     classes: Vec<u32>,
@@ -58,20 +58,26 @@ impl Folder {
         class_names: Option<&[String]>,
         scan: &mut Scan<'_>,
     ) -> Result<Self> {
-        let root = root.as_ref();
-        let metadata = fs::metadata(root).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Error::at(root, ErrorKind::Missing),
-            _ => Error::at(root, e),
-        })?;
-        if !metadata.is_dir() {
+        let (storage, root) = Storage::of(root, scan.objects())?;
+        Self::open_in(&storage, &root, class_names, scan)
+    }
+
+    /// [`Folder::open_with`], with `root` in `storage`.
+    pub(crate) fn open_in(
+        storage: &Storage,
+        root: &Path,
+        class_names: Option<&[String]>,
+        scan: &mut Scan<'_>,
+    ) -> Result<Self> {
+        if storage.look(root)? == What::File {
             let message = "this is a file, not a folder of classes";
             return Err(Error::at(root, ErrorKind::NotADataSet(message.into())));
         }
-        let tree = scan.tree(root)?;
+        let tree = scan.tree(storage, root)?;
         let found = class_folders(root, &tree)?;
         match class_names {
             Some(known) => {
-                let folder = Self::from_tree(root, &tree, known)?;
+                let folder = Self::from_tree(storage, root, &tree, known)?;
                 if folder.is_empty() {
                     return Err(Error::at(root, ErrorKind::NotADataSet("there are no images in it".into())));
                 }
@@ -83,7 +89,7 @@ impl Folder {
                         format!("there is only one class, {only:?}; a classifier needs at least two folders");
                     return Err(Error::at(root, ErrorKind::Classes(message)));
                 }
-                let folder = Self::from_tree(root, &tree, &found)?;
+                let folder = Self::from_tree(storage, root, &tree, &found)?;
                 let counts = crate::class_counts(&folder);
                 if let Some((name, _)) = found.iter().zip(counts).find(|(_, count)| *count == 0) {
                     let message = "there is no image in this class folder; add some, or remove the folder";
@@ -104,6 +110,7 @@ impl Folder {
         let tree = Tree::list(root, true, &mut |_| ())?;
         let mut folder = Self {
             class_names: vec!["unlabelled".into()],
+            storage: Storage::DISK,
             paths: Paths::new(root),
             classes: Vec::new(),
             ignored: 0,
@@ -122,9 +129,10 @@ impl Folder {
         Ok(folder)
     }
 
-    fn from_tree(root: &Path, tree: &Tree, class_names: &[String]) -> Result<Self> {
+    fn from_tree(storage: &Storage, root: &Path, tree: &Tree, class_names: &[String]) -> Result<Self> {
         let mut folder = Self {
             class_names: class_names.to_vec(),
+            storage: storage.clone(),
             paths: Paths::new(root),
             classes: Vec::new(),
             ignored: 0,
@@ -241,8 +249,13 @@ impl Source for Folder {
     }
 
     fn fetch<'a>(&'a self, index: usize, buffer: &'a mut Vec<u8>) -> Result<Stored<'a>> {
-        read_file(&self.path(index), buffer)?;
+        let (path, limit) = (self.path(index), Limits::default().max_file_bytes);
+        self.storage.read(&path, limit, buffer).map_err(|kind| Error::at(&path, kind))?;
         Ok(Stored::File(buffer))
+    }
+
+    fn fetches_at_once(&self) -> usize {
+        self.storage.fetches_at_once()
     }
 
     fn label(&self, index: usize) -> u32 {
@@ -269,6 +282,7 @@ impl std::fmt::Debug for Folder {
 mod tests {
     #[cfg(unix)]
     use std::ffi::OsStr;
+    use std::fs;
     use std::io::Cursor;
 
     use super::*;

@@ -25,6 +25,7 @@ use super::stamp::Stamp;
 use super::tree::{Branch, NAME_END, Tree};
 use crate::Result;
 use crate::cache::lies_below;
+use crate::storage::{ObjectOptions, Storage};
 
 const MAGIC: &[u8] = b"pyrograph listing 1\n";
 /// A listing of about a hundred million files.
@@ -48,6 +49,7 @@ pub struct Scan<'a> {
     settled: Option<Duration>,
     progress: Option<&'a mut dyn FnMut(usize)>,
     found: usize,
+    objects: ObjectOptions,
 }
 
 impl<'a> Scan<'a> {
@@ -69,14 +71,31 @@ impl<'a> Scan<'a> {
         Self { progress: Some(progress), ..self }
     }
 
+    /// Object storage is read as `objects` says.
+    #[must_use]
+    pub fn with_objects(self, objects: ObjectOptions) -> Self {
+        Self { objects, ..self }
+    }
+
+    /// How object storage is read.
+    pub(crate) fn objects(&self) -> &ObjectOptions {
+        &self.objects
+    }
+
     /// Lists `root`, or takes a listing that still holds.
-    pub(super) fn tree(&mut self, root: &Path) -> Result<Tree> {
+    pub(super) fn tree(&mut self, storage: &Storage, root: &Path) -> Result<Tree> {
+        let before = self.found;
+        #[cfg(feature = "object-store")]
+        if !storage.is_disk() {
+            let names = storage.list_below(root, &mut |found| self.tell(before + found))?;
+            return Ok(self.counted(Tree::from_names(names)));
+        }
+        debug_assert!(storage.is_disk());
         let kept = self.cache.as_deref().and_then(|cache| Kept::at(cache, root));
         let tree = match kept.as_ref().and_then(Kept::read).filter(|tree| tree.is_current(root)) {
             Some(tree) => tree,
             None => {
                 let start = SystemTime::now();
-                let before = self.found;
                 let tree = Tree::list(root, false, &mut |found| self.tell(before + found))?;
                 let settled = self.settled.unwrap_or(SETTLED);
                 if let Some(kept) = kept
@@ -87,9 +106,13 @@ impl<'a> Scan<'a> {
                 tree
             }
         };
+        Ok(self.counted(tree))
+    }
+
+    fn counted(&mut self, tree: Tree) -> Tree {
         self.found += tree.0.iter().map(|branch| branch.image_count as usize).sum::<usize>();
         self.tell(self.found);
-        Ok(tree)
+        tree
     }
 
     fn tell(&mut self, found: usize) {

@@ -1,17 +1,19 @@
 //! Tar shards with indexes.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Source, Stored};
 use crate::shard::manifest::{Manifest, list_shards};
-use crate::shard::{Classes, IndexFile, OpenFiles, PositionedFile, Record, raw};
+use crate::shard::{Classes, IndexFile, OpenFiles, Record, raw};
+use crate::storage::{ObjectOptions, PositionedFile, Storage, What};
 use crate::{Error, ErrorKind, Place, Result};
 
 /// Bytes of the blocks of a tar archive, at which entries begin.
 const BLOCK: u64 = 512;
+/// Shards that are opened at the same time, and so files held open while a set is loaded.
+const OPENED_AT_ONCE: usize = 32;
 
 /// A folder of tar shards, or one of them, read in any order through the indexes beside them (see [`crate::shard`]).
 ///
@@ -78,22 +80,15 @@ struct Loading {
 }
 
 impl Shards {
-    /// Opens the shards in the folder `path`, or the one shard there.
+    /// Opens the shards in the folder `path`, or the one shard there: a path or an address, as [`Storage::of`] takes it.
     ///
     /// # Errors
     ///
     /// When there are none, one has no index, an index is damaged or was made from another shard, a shard of the manifest is
     /// missing or one is not in it, or the classes do not fit the manifest's.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let manifest = Manifest::read(folder_of(path))?;
-        let mut loading = Loading::open(path, manifest.as_ref())?;
-        loading.name_numbers(manifest.as_ref());
-        let class_names = match manifest {
-            Some(manifest) => manifest.classes,
-            None => loading.class_names(),
-        };
-        loading.finish(class_names)
+        let (storage, path) = Storage::of(path, &ObjectOptions::default())?;
+        Self::open_in(&storage, path, None)
     }
 
     /// Opens the shards at `path` with the classes of another set, in its order: a validation or test part.
@@ -102,11 +97,39 @@ impl Shards {
     ///
     /// As [`Shards::open`], or when there is a class that is none of `class_names`.
     pub fn with_classes(path: impl AsRef<Path>, class_names: &[String]) -> Result<Self> {
+        let (storage, path) = Storage::of(path, &ObjectOptions::default())?;
+        Self::open_in(&storage, path, Some(class_names))
+    }
+
+    /// Opens the shards at `path` of `storage`, with their own classes or those of another set.
+    ///
+    /// # Errors
+    ///
+    /// As [`Shards::open`] without `class_names`, and as [`Shards::with_classes`] with them.
+    pub fn open_in(
+        storage: &Storage,
+        path: impl AsRef<Path>,
+        class_names: Option<&[String]>,
+    ) -> Result<Self> {
         let path = path.as_ref();
-        let manifest = Manifest::read(folder_of(path))?;
-        let mut loading = Loading::open(path, manifest.as_ref())?;
+        let what = storage.look(path)?;
+        let folder = match (what, path.parent()) {
+            (What::File, Some(parent)) => parent,
+            _ => path,
+        };
+        let manifest = Manifest::read(storage, folder)?;
+        let shards = match what {
+            What::File => vec![path.to_owned()],
+            What::Folder => shards_of(storage, path, manifest.as_ref())?,
+        };
+        let mut loading = Loading::open(storage, path, shards)?;
         loading.name_numbers(manifest.as_ref());
-        loading.finish(class_names.to_vec())
+        let class_names = match (class_names, manifest) {
+            (Some(names), _) => names.to_vec(),
+            (None, Some(manifest)) => manifest.classes,
+            (None, None) => loading.class_names(),
+        };
+        loading.finish(storage.clone(), class_names)
     }
 
     /// The number of shards.
@@ -126,7 +149,7 @@ impl Shards {
     /// If `index >= len()`.
     pub fn record(&self, index: usize) -> Result<Record> {
         let (shard, number) = self.locate(index);
-        IndexFile::open(self.files.path(shard))?.record(number)
+        IndexFile::open(self.files.storage(), self.files.path(shard))?.record(number)
     }
 
     /// The shard of sample `index`, and its number there.
@@ -138,29 +161,19 @@ impl Shards {
 
     /// The name of the picture of a sample.
     fn name(&self, shard: usize, number: u64) -> Result<String> {
-        let index = IndexFile::open(self.files.path(shard))?;
+        let index = IndexFile::open(self.files.storage(), self.files.path(shard))?;
         index.name(&index.record(number)?)
     }
 }
 
-/// The folder at `path`, or that of the file.
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !path.is_dir() => parent,
-        _ => path,
-    }
-}
-
 impl Loading {
-    fn open(path: &Path, manifest: Option<&Manifest>) -> Result<Self> {
-        let metadata = fs::metadata(path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Error::at(path, ErrorKind::Missing),
-            _ => Error::at(path, e),
-        })?;
-        let shards = if metadata.is_file() { vec![path.to_owned()] } else { shards_of(path, manifest)? };
+    fn open(storage: &Storage, path: &Path, shards: Vec<PathBuf>) -> Result<Self> {
         let mut loading = Self { starts: vec![0], ..Self::default() };
-        for shard in shards {
-            loading.add(shard)?;
+        for some in shards.chunks(OPENED_AT_ONCE) {
+            for (shard, opened) in some.iter().zip(open_all(storage, some)) {
+                let (index, tar) = opened?;
+                loading.add(shard.clone(), &index, &tar)?;
+            }
         }
         if loading.located.is_empty() {
             return Err(Error::at(
@@ -171,10 +184,7 @@ impl Loading {
         Ok(loading)
     }
 
-    fn add(&mut self, shard: PathBuf) -> Result<()> {
-        let index = IndexFile::open(&shard)?;
-        let tar = PositionedFile::open(&shard)?;
-        index.check(&shard, &tar)?;
+    fn add(&mut self, shard: PathBuf, index: &IndexFile, tar: &PositionedFile) -> Result<()> {
         let len = tar.len().map_err(|e| Error::at(&shard, e))?;
         // An index of holes can claim any number of samples: it is believed only as far as it is read.
         let soon = index.samples().min(1 << 16) as usize;
@@ -242,7 +252,7 @@ impl Loading {
     }
 
     /// Gives every sample its place in `class_names`.
-    fn finish(mut self, class_names: Vec<String>) -> Result<Shards> {
+    fn finish(mut self, storage: Storage, class_names: Vec<String>) -> Result<Shards> {
         let places: HashMap<&str, u32> =
             class_names.iter().zip(0..).map(|(name, number)| (name.as_str(), number)).collect();
         let mut renumbered: Vec<Option<u32>> = Vec::new();
@@ -273,7 +283,7 @@ impl Loading {
         }
         self.located.shrink_to_fit();
         Ok(Shards {
-            files: OpenFiles::new(self.files),
+            files: OpenFiles::new(storage, self.files),
             starts: self.starts,
             located: self.located,
             labels: Labels::narrow(self.labels, class_names.len()),
@@ -283,18 +293,17 @@ impl Loading {
 }
 
 /// The shards of a folder: those that are there, which must be those of the manifest.
-fn shards_of(folder: &Path, manifest: Option<&Manifest>) -> Result<Vec<PathBuf>> {
-    let found = list_shards(folder)?;
+fn shards_of(storage: &Storage, folder: &Path, manifest: Option<&Manifest>) -> Result<Vec<PathBuf>> {
+    let found = list_shards(storage, folder)?;
     let wrong = |what: String| Err(Error::at(folder, ErrorKind::NotADataSet(what)));
     let Some(listed) = manifest.and_then(|manifest| manifest.shards.as_ref()) else {
         return if found.is_empty() { wrong("there are no .tar files in it".into()) } else { Ok(found) };
     };
     let listed: Vec<_> = listed.iter().map(|shard| folder.join(&shard.name)).collect();
-    for shard in &listed {
-        if !shard.exists() {
-            let message = "manifest.json lists this shard, but it is not there";
-            return Err(Error::at(shard, ErrorKind::NotADataSet(message.into())));
-        }
+    let there: HashSet<_> = found.iter().collect();
+    if let Some(lost) = listed.iter().find(|shard| !there.contains(shard)) {
+        let message = "manifest.json lists this shard, but it is not there";
+        return Err(Error::at(lost, ErrorKind::NotADataSet(message.into())));
     }
     let known: HashSet<_> = listed.iter().collect();
     match found.iter().find(|shard| !known.contains(shard)) {
@@ -304,6 +313,24 @@ fn shards_of(folder: &Path, manifest: Option<&Manifest>) -> Result<Vec<PathBuf>>
             Err(Error::at(extra, ErrorKind::NotADataSet(message.into())))
         }
     }
+}
+
+/// Opens shards and their indexes, and sees whether they belong together; at the same time where each takes a request.
+fn open_all(storage: &Storage, shards: &[PathBuf]) -> Vec<Result<(IndexFile, PositionedFile)>> {
+    let open = |shard: &PathBuf| {
+        let index = IndexFile::open(storage, shard)?;
+        let tar = storage.open(shard)?;
+        index.check(shard, &tar)?;
+        Ok((index, tar))
+    };
+    if storage.fetches_at_once() == 0 {
+        return shards.iter().map(open).collect();
+    }
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = shards.iter().map(|shard| scope.spawn(move || open(shard))).collect();
+        let lost = || Err(Error::new(ErrorKind::Worker("a thread that opens shards was lost".into())));
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
+    })
 }
 
 impl Source for Shards {
@@ -324,6 +351,10 @@ impl Source for Shards {
             return Err(Error::in_place(self.place(index), ErrorKind::Corrupt(message.into())));
         }
         raw::stored(buffer).map_err(|kind| Error::in_place(self.place(index), kind))
+    }
+
+    fn fetches_at_once(&self) -> usize {
+        self.files.storage().fetches_at_once()
     }
 
     fn label(&self, index: usize) -> u32 {

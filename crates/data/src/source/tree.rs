@@ -115,6 +115,47 @@ impl Tree {
         Err(Error::at(deepest, ErrorKind::NotADataSet(message)))
     }
 
+    /// The tree of these files, paths from the root with `/` between names. A file is an image if its extension says so: what is in it is
+    /// not looked at.
+    #[cfg(feature = "object-store")]
+    pub(super) fn from_names(mut names: Vec<String>) -> Self {
+        names.sort_unstable();
+        let mut grown = vec![Branch::default()];
+        let mut numbers = std::collections::HashMap::from([(String::new(), 0u32)]);
+        let hidden = |name: &&str| name.is_empty() || name.starts_with('.');
+        for path in names.iter().map(String::as_str).filter(|path| !path.split('/').any(|name| hidden(&name)))
+        {
+            let (mut folder, mut number) = ("", 0);
+            let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+            for part in folders.split('/').filter(|part| !part.is_empty()) {
+                let end = folder.len() + usize::from(!folder.is_empty()) + part.len();
+                folder = &path[..end];
+                number = match numbers.get(folder) {
+                    Some(&number) => number,
+                    None => {
+                        let branch = Branch { parent: number, name: part.into(), ..Branch::default() };
+                        grown.push(branch);
+                        numbers.insert(folder.to_owned(), grown.len() as u32 - 1);
+                        grown.len() as u32 - 1
+                    }
+                };
+            }
+            let branch = &mut grown[number as usize];
+            if has_image_extension(OsStr::new(name)) {
+                branch.images.extend(name.as_bytes());
+                branch.images.push(NAME_END);
+                branch.image_count += 1;
+            } else {
+                branch.ignored += 1;
+                if branch.ignored as usize <= NAMED_IGNORED {
+                    branch.ignored_names.extend(name.as_bytes());
+                    branch.ignored_names.push(NAME_END);
+                }
+            }
+        }
+        Self(depth_first(grown))
+    }
+
     /// Whether a folder has changed since it was listed, as far as the file system tells.
     pub(super) fn is_current(&self, root: &Path) -> bool {
         let paths = self.paths();

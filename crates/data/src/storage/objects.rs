@@ -1,0 +1,462 @@
+//! Objects in buckets and behind web servers, as folders of files that are read in parts.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::http::HttpBuilder;
+use object_store::path::Path as Key;
+use object_store::{
+    BackoffConfig, ClientOptions, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt,
+    ObjectStoreScheme, RetryConfig,
+};
+use tokio::runtime::Runtime;
+use url::Url;
+
+use super::block_cache::{BlockCache, BlockId};
+use super::{Names, ObjectOptions, What, too_large};
+use crate::shard::manifest::Manifest;
+use crate::{Error, ErrorKind, Result};
+
+/// Requests that a loader has under way: enough to hide the tens of milliseconds that each takes.
+pub(super) const FETCHES_AT_ONCE: usize = 32;
+/// The waits between two attempts.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
+/// Images found between two reports.
+const TELL_EVERY: usize = 1000;
+
+/// The addresses that are known.
+const KNOWN: &str = "s3://BUCKET/…, gs://BUCKET/…, az://CONTAINER/…, http://… or https://…";
+
+/// What lies below one address.
+pub(super) struct Objects {
+    store: Arc<dyn ObjectStore>,
+    /// The address that all paths begin with, and its key.
+    root: PathBuf,
+    root_key: Key,
+    /// Whether folders can be listed: web servers have no common way to ask.
+    lists: bool,
+    /// What listings told, by key.
+    known: Mutex<HashMap<Key, Version>>,
+    cache: Option<Arc<BlockCache>>,
+    patience: Duration,
+    runtime: Option<Runtime>,
+}
+
+/// What tells an object from another one under the same address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Version {
+    len: u64,
+    /// Of the entity tag, or of the time of the last change.
+    hash: u64,
+}
+
+/// One object, to be read in parts by many threads.
+pub(super) struct Object {
+    objects: Arc<Objects>,
+    key: Key,
+    version: Version,
+}
+
+impl Objects {
+    /// Prepares for the files below `address`. Nothing is asked yet.
+    pub(super) fn connect(address: &Path, options: &ObjectOptions) -> Result<Self> {
+        let wrong = |what: String| Error::at(address, ErrorKind::Setting(what));
+        let text = address.to_str().unwrap_or_default();
+        let url = Url::parse(text).map_err(|e| wrong(format!("this is no address: {e}")))?;
+        let (scheme, mut root_key) = ObjectStoreScheme::parse(&url)
+            .map_err(|_| wrong(format!("this kind of address is not known; it must be {KNOWN}")))?;
+        // A shard alone: its index lies beside it.
+        let mut root = address;
+        if is_file(address)
+            && let Some(parent) = address.parent()
+        {
+            root = parent;
+            let parts: Vec<_> = root_key.parts().collect();
+            root_key = parts[..parts.len().saturating_sub(1)].iter().cloned().collect();
+        }
+        let retry = RetryConfig {
+            backoff: BackoffConfig { init_backoff: FIRST_WAIT, max_backoff: LONGEST_WAIT, base: 2.0 },
+            max_retries: usize::MAX,
+            retry_timeout: options.patience,
+        };
+        let store = client(&scheme, &url, retry).map_err(|e| Error::at(address, refused(&e)))?;
+        let store =
+            store.ok_or_else(|| wrong(format!("this kind of address is not known; it must be {KNOWN}")))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("object-store")
+            .enable_all()
+            .build()
+            .map_err(|e| Error::at(address, e))?;
+        let cache = options.cache.as_deref().map(|folder| BlockCache::shared(folder, options.cache_bytes));
+        Ok(Self {
+            store,
+            root: root.to_owned(),
+            root_key,
+            lists: scheme != ObjectStoreScheme::Http,
+            known: Mutex::default(),
+            cache,
+            patience: options.patience,
+            runtime: Some(runtime),
+        })
+    }
+
+    /// Runs `work` on the runtime and waits for it, on a thread that may itself belong to one.
+    fn wait<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, ErrorKind> {
+        let lost = || ErrorKind::Worker("the thread that asks the object storage has stopped".into());
+        let (answer, answered) = mpsc::sync_channel(1);
+        let runtime = self.runtime.as_ref().ok_or_else(lost)?;
+        runtime.spawn(async move {
+            let _ = answer.send(work.await);
+        });
+        answered.recv().map_err(|_| lost())
+    }
+
+    /// The key of the file at `path`.
+    fn key(&self, path: &Path) -> Result<Key, ErrorKind> {
+        let below = path.strip_prefix(&self.root).ok().and_then(Path::to_str);
+        let outside = || ErrorKind::Setting(format!("this is not below {}", self.root.display()));
+        let below = below.ok_or_else(outside)?.replace('\\', "/");
+        let below = Key::parse(&below)
+            .map_err(|e| ErrorKind::Setting(format!("this is no name of an object: {e}")))?;
+        Ok(self.root_key.parts().chain(below.parts()).collect())
+    }
+
+    fn remember(&self, meta: &ObjectMeta) -> Version {
+        let version = Version::of(meta);
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(meta.location.clone(), version);
+        version
+    }
+
+    /// What is at `key`: as a listing told, or else asked for now.
+    fn version(&self, key: &Key) -> Result<Version, ErrorKind> {
+        if let Some(known) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
+            return Ok(*known);
+        }
+        let (store, wanted) = (self.store.clone(), key.clone());
+        let meta = self.wait(async move { store.head(&wanted).await })?.map_err(|e| refused(&e))?;
+        Ok(self.remember(&ObjectMeta { location: key.clone(), ..meta }))
+    }
+
+    /// Only shards are files; all else is a folder, which may turn out to be empty.
+    pub(super) fn look(&self, path: &Path) -> Result<What> {
+        if !is_file(path) {
+            return Ok(What::Folder);
+        }
+        let found = self.key(path).and_then(|key| self.version(&key));
+        found.map(|_| What::File).map_err(|kind| Error::at(path, kind))
+    }
+
+    pub(super) fn list(self: &Arc<Self>, folder: &Path) -> Result<Names> {
+        if !self.lists {
+            return self.list_by_manifest(folder);
+        }
+        let listed = || -> Result<Names, ErrorKind> {
+            let (store, key) = (self.store.clone(), self.key(folder)?);
+            let found = self.wait(async move { store.list_with_delimiter(Some(&key)).await })?;
+            let found = found.map_err(|e| refused(&e))?;
+            let mut names = Names::default();
+            let name = |key: &Key| key.filename().filter(|name| !name.starts_with('.')).map(str::to_owned);
+            for object in &found.objects {
+                self.remember(object);
+                names.files.extend(name(&object.location));
+            }
+            names.folders.extend(found.common_prefixes.iter().filter_map(name));
+            Ok(names)
+        };
+        let mut names = listed().map_err(|kind| Error::at(folder, kind))?;
+        if names == Names::default() {
+            let message = "there is nothing at this address; check it, and the bucket's region";
+            return Err(Error::at(folder, ErrorKind::NotADataSet(message.into())));
+        }
+        names.files.sort_unstable();
+        names.folders.sort_unstable();
+        Ok(names)
+    }
+
+    /// The shards that the folder's manifest lists, or the parts below it that have a manifest.
+    fn list_by_manifest(self: &Arc<Self>, folder: &Path) -> Result<Names> {
+        let storage = super::Storage(super::Kind::Objects(self.clone()));
+        if let Some(shards) = Manifest::read(&storage, folder)?.and_then(|manifest| manifest.shards) {
+            return Ok(Names {
+                files: shards.into_iter().map(|shard| shard.name).collect(),
+                ..Names::default()
+            });
+        }
+        let mut folders = Vec::new();
+        for part in ["test", "train", "val"] {
+            if Manifest::read(&storage, &folder.join(part))?.is_some() {
+                folders.push(part.to_owned());
+            }
+        }
+        if folders.is_empty() {
+            let message = "a web server cannot be asked what it has; give the address of a shard (….tar), or of a folder with the \
+                           manifest.json that `pyrograph pack` writes, in it or in its train/, val/ and test/";
+            return Err(Error::at(folder, ErrorKind::NotADataSet(message.into())));
+        }
+        Ok(Names { files: Vec::new(), folders })
+    }
+
+    pub(super) fn list_below(&self, folder: &Path, progress: &mut dyn FnMut(usize)) -> Result<Vec<String>> {
+        let mut listed = || -> Result<Vec<String>, ErrorKind> {
+            if !self.lists {
+                let message = "a web server cannot be asked what it has; pack the images into shards";
+                return Err(ErrorKind::NotADataSet(message.into()));
+            }
+            let (store, prefix) = (self.store.clone(), self.key(folder)?);
+            let above = prefix.parts().count();
+            // Pages are told as they come; there are few at a time.
+            let (found, pages) = mpsc::sync_channel(TELL_EVERY);
+            let runtime = self.runtime.as_ref();
+            let task = async move {
+                let mut objects = store.list(Some(&prefix));
+                loop {
+                    let next = objects.try_next().await.transpose();
+                    let last = !matches!(next, Some(Ok(_)));
+                    if next.is_some_and(|next| found.send(next).is_err()) || last {
+                        return;
+                    }
+                }
+            };
+            if let Some(runtime) = runtime {
+                runtime.spawn(async { tokio::task::spawn(task).await });
+            }
+            let mut names = Vec::new();
+            for object in pages {
+                let object = object.map_err(|e| refused(&e))?;
+                self.remember(&object);
+                let below: Vec<_> =
+                    object.location.parts().skip(above).map(|part| part.as_ref().to_owned()).collect();
+                names.push(below.join("/"));
+                if names.len().is_multiple_of(TELL_EVERY) {
+                    progress(names.len());
+                }
+            }
+            Ok(names)
+        };
+        listed().map_err(|kind| Error::at(folder, kind))
+    }
+
+    pub(super) fn open(self: &Arc<Self>, path: &Path) -> Result<Object> {
+        self.object(path).map_err(|kind| Error::at(path, kind))
+    }
+
+    fn object(self: &Arc<Self>, path: &Path) -> Result<Object, ErrorKind> {
+        let key = self.key(path)?;
+        let version = self.version(&key)?;
+        Ok(Object { objects: self.clone(), key, version })
+    }
+
+    pub(super) fn read(
+        self: &Arc<Self>,
+        path: &Path,
+        limit: u64,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), ErrorKind> {
+        let object = self.object(path)?;
+        if object.len() > limit {
+            return Err(too_large(limit));
+        }
+        buffer.resize(object.len() as usize, 0);
+        object.read_exact_at(buffer, 0).map_err(ErrorKind::from)
+    }
+}
+
+impl Drop for Objects {
+    fn drop(&mut self) {
+        // Waiting for it is not allowed on a thread of another runtime.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl std::fmt::Debug for Objects {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Objects({})", self.root.display())
+    }
+}
+
+impl Version {
+    fn of(meta: &ObjectMeta) -> Self {
+        let mut hasher = DefaultHasher::new();
+        match &meta.e_tag {
+            Some(tag) => tag.hash(&mut hasher),
+            None => meta.last_modified.timestamp_millis().hash(&mut hasher),
+        }
+        Self { len: meta.size, hash: hasher.finish() }
+    }
+}
+
+impl Object {
+    pub(super) fn len(&self) -> u64 {
+        self.version.len
+    }
+
+    /// Fills `buffer` with the bytes from `offset` on: from the cache, through it while it has room, or else exactly these.
+    pub(super) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.len());
+        let range = offset..end.ok_or(io::ErrorKind::UnexpectedEof)?;
+        if range.is_empty() {
+            return Ok(());
+        }
+        if let Some(cache) = &self.objects.cache {
+            let id = self.cache_id();
+            let blocks = range.start / BlockCache::BLOCK..(range.end - 1) / BlockCache::BLOCK + 1;
+            for block in blocks {
+                let whole = block * BlockCache::BLOCK..((block + 1) * BlockCache::BLOCK).min(self.len());
+                let fetch = || self.fetch(whole.clone());
+                let wanted = range.start.max(whole.start)..range.end.min(whole.end);
+                let into = &mut buffer[(wanted.start - offset) as usize..(wanted.end - offset) as usize];
+                match cache.get(BlockId { object: id, block }, whole.end - whole.start, fetch)? {
+                    Some(bytes) => into.copy_from_slice(
+                        &bytes[(wanted.start - whole.start) as usize..(wanted.end - whole.start) as usize],
+                    ),
+                    // The rest of the range in one request: what could be had from the cache of it is little.
+                    None => {
+                        let rest = wanted.start..range.end;
+                        buffer[(rest.start - offset) as usize..].copy_from_slice(&self.fetch(rest)?);
+                        return Ok(());
+                    }
+                }
+            }
+            return Ok(());
+        }
+        buffer.copy_from_slice(&self.fetch(range)?);
+        Ok(())
+    }
+
+    /// Which object this is, to the cache.
+    fn cache_id(&self) -> u128 {
+        use sha2::{Digest, Sha256};
+        let mut hash = Sha256::new();
+        hash.update(self.objects.store.to_string());
+        hash.update([0]);
+        hash.update(self.key.as_ref());
+        hash.update([0]);
+        hash.update(self.version.hash.to_le_bytes());
+        hash.update(self.version.len.to_le_bytes());
+        let digest = hash.finalize();
+        u128::from_le_bytes(std::array::from_fn(|n| digest[n]))
+    }
+
+    /// Asks for these bytes, again while an answer breaks off.
+    fn fetch(&self, range: Range<u64>) -> io::Result<Bytes> {
+        let (store, key, version) = (self.objects.store.clone(), self.key.clone(), self.version);
+        let until = Instant::now() + self.objects.patience;
+        let work = async move {
+            let mut wait = FIRST_WAIT;
+            loop {
+                let options =
+                    GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
+                let answer = store.get_opts(&key, options).await?;
+                if Version::of(&answer.meta) != version {
+                    return Ok(Err(
+                        "it has changed since it was first looked at; it must not change while it is used",
+                    ));
+                }
+                match answer.bytes().await {
+                    Ok(bytes) if bytes.len() as u64 == range.end - range.start => return Ok(Ok(bytes)),
+                    Ok(_) if Instant::now() > until => {
+                        return Ok(Err("the server sends fewer bytes than it was asked for"));
+                    }
+                    Err(e) if Instant::now() > until => return Err(e),
+                    Ok(_) | Err(_) => tokio::time::sleep(wait).await,
+                }
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+        };
+        match self.objects.wait(work) {
+            Ok(Ok(Ok(bytes))) => Ok(bytes),
+            Ok(Ok(Err(what))) => Err(io::Error::other(what)),
+            Ok(Err(e)) => Err(io::Error::other(refused(&e).to_string())),
+            Err(kind) => Err(io::Error::other(kind.to_string())),
+        }
+    }
+}
+
+impl std::fmt::Debug for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Object({}, {} bytes)", self.key, self.version.len)
+    }
+}
+
+/// A client for the storage at `url`, with the credentials and endpoints of the environment; none for other kinds of storage.
+fn client(
+    scheme: &ObjectStoreScheme,
+    url: &Url,
+    retry: RetryConfig,
+) -> object_store::Result<Option<Arc<dyn ObjectStore>>> {
+    Ok(Some(match scheme {
+        ObjectStoreScheme::AmazonS3 => {
+            let names = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
+            let endpoint = names.iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
+            let builder = AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retry);
+            // Whoever names such an endpoint means it.
+            let builder =
+                if endpoint.starts_with("http://") { builder.with_allow_http(true) } else { builder };
+            Arc::new(builder.build()?)
+        }
+        ObjectStoreScheme::GoogleCloudStorage => {
+            let builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str());
+            Arc::new(builder.with_retry(retry).build()?)
+        }
+        ObjectStoreScheme::MicrosoftAzure => {
+            let builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str());
+            Arc::new(builder.with_retry(retry).build()?)
+        }
+        ObjectStoreScheme::Http => {
+            let builder = HttpBuilder::new().with_url(&url[..url::Position::BeforePath]);
+            let builder = builder.with_client_options(ClientOptions::new().with_allow_http(true));
+            Arc::new(builder.with_retry(retry).build()?)
+        }
+        _ => return Ok(None),
+    }))
+}
+
+fn is_file(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tar"))
+}
+
+/// What a failure means to whoever gave the address.
+fn refused(error: &object_store::Error) -> ErrorKind {
+    use object_store::Error as E;
+    match error {
+        E::NotFound { .. } => ErrorKind::Missing,
+        E::PermissionDenied { .. } | E::Unauthenticated { .. } => ErrorKind::Storage(
+            "the object storage refuses this; check the credentials in the environment (as AWS_ACCESS_KEY_ID and \
+             AWS_SECRET_ACCESS_KEY), or set AWS_SKIP_SIGNATURE=true for a bucket open to all"
+                .into(),
+        ),
+        other => ErrorKind::Storage(format!("the object storage cannot be read: {}", causes(other))),
+    }
+}
+
+/// An error and what lies below it, each once.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(cause) = below {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        below = cause.source();
+    }
+    text
+}

@@ -1,0 +1,83 @@
+//! Files that many threads read at once, each wherever it likes.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use crate::{Error, ErrorKind, Result};
+
+/// A file without a cursor.
+#[derive(Debug)]
+pub(crate) struct PositionedFile(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    #[cfg(unix)]
+    Disk(File),
+    #[cfg(not(unix))]
+    Disk(std::sync::Mutex<File>),
+    #[cfg(feature = "object-store")]
+    Object(super::objects::Object),
+}
+
+impl PositionedFile {
+    /// Opens the file at `path` on a disk for reading.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        // Opening a pipe would wait for somebody to write into it.
+        if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            return Err(Error::at(path, ErrorKind::NotADataSet("this is no file".into())));
+        }
+        File::open(path).map(Self::new).map_err(|e| Error::at(path, super::missing_or(e)))
+    }
+
+    /// Takes an open file.
+    pub(crate) fn new(file: File) -> Self {
+        #[cfg(not(unix))]
+        let file = std::sync::Mutex::new(file);
+        Self(Inner::Disk(file))
+    }
+
+    #[cfg(feature = "object-store")]
+    pub(super) fn of_object(object: super::objects::Object) -> Self {
+        Self(Inner::Object(object))
+    }
+
+    /// Whether a read takes long enough that the fewest possible are made.
+    pub(crate) fn is_far(&self) -> bool {
+        !matches!(self.0, Inner::Disk(_))
+    }
+
+    /// The length in bytes.
+    pub(crate) fn len(&self) -> io::Result<u64> {
+        match &self.0 {
+            #[cfg(unix)]
+            Inner::Disk(file) => Ok(file.metadata()?.len()),
+            #[cfg(not(unix))]
+            Inner::Disk(file) => Ok(lock(file).metadata()?.len()),
+            #[cfg(feature = "object-store")]
+            Inner::Object(object) => Ok(object.len()),
+        }
+    }
+
+    /// Fills `buffer` with the bytes from `offset` on.
+    pub(crate) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        match &self.0 {
+            #[cfg(unix)]
+            Inner::Disk(file) => std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset),
+            #[cfg(not(unix))]
+            Inner::Disk(file) => {
+                use std::io::{Read, Seek, SeekFrom};
+                let mut file = lock(file);
+                file.seek(SeekFrom::Start(offset))?;
+                file.read_exact(buffer)
+            }
+            #[cfg(feature = "object-store")]
+            Inner::Object(object) => object.read_exact_at(buffer, offset),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn lock(file: &std::sync::Mutex<File>) -> std::sync::MutexGuard<'_, File> {
+    file.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
