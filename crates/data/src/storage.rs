@@ -10,6 +10,9 @@ mod objects;
 mod options;
 mod positioned;
 
+#[cfg(all(test, feature = "object-store"))]
+mod tests;
+
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -144,14 +144,17 @@ impl BlockCache {
             break;
         }
         let fetching = Fetching { cache: self, id, kept: false, len: len + CHECKSUM as u64 };
+        // Another thread may have brought it since this one looked.
+        if let Some(bytes) = self.read(id, len) {
+            return Ok(Some(bytes));
+        }
         let bytes = fetch()?;
         fetching.keep(&bytes);
         Ok(Some(bytes))
     }
 
     fn read(&self, id: BlockId, len: u64) -> Option<Bytes> {
-        let path = self.folder.join(id.name());
-        let file = File::open(&path).ok()?;
+        let file = File::open(self.folder.join(id.name())).ok()?;
         let mut bytes = Vec::with_capacity(len as usize + CHECKSUM + 1);
         let read = file.take(len + CHECKSUM as u64 + 1).read_to_end(&mut bytes);
         let whole = read.is_ok() && bytes.len() as u64 == len + CHECKSUM as u64;
@@ -162,10 +165,7 @@ impl BlockCache {
             bytes.truncate(len as usize);
             return Some(bytes.into());
         }
-        // Damaged. Its bytes stay counted: rather too few are kept than too many.
-        if self.lock.is_some() {
-            drop(fs::remove_file(path));
-        }
+        // Damaged: it will be written over. Its bytes are counted twice then: rather too few are kept than too many.
         None
     }
 }

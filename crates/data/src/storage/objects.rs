@@ -1,6 +1,6 @@
 //! Objects in buckets and behind web servers, as folders of files that are read in parts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::http::HttpBuilder;
 use object_store::path::Path as Key;
 use object_store::{
-    BackoffConfig, ClientOptions, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt,
+    BackoffConfig, ClientConfigKey, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt,
     ObjectStoreScheme, RetryConfig,
 };
 use tokio::runtime::Runtime;
@@ -36,6 +36,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3);
 /// Images found between two reports.
 const TELL_EVERY: usize = 1000;
 
+/// The folders that may hold a part of a set, for web servers.
+const PARTS: [&str; 8] = ["dev", "test", "testing", "train", "training", "val", "valid", "validation"];
 /// The addresses that are known.
 const KNOWN: &str = "s3://BUCKET/…, gs://BUCKET/…, az://CONTAINER/…, http://… or https://…";
 
@@ -58,8 +60,10 @@ pub(super) struct Objects {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Version {
     len: u64,
-    /// Of the entity tag, or of the time of the last change.
-    hash: u64,
+    /// The hash of the entity tag, where one is told: listings may lack it.
+    tag: Option<u64>,
+    /// When it changed last, in seconds.
+    modified: i64,
 }
 
 /// One object, to be read in parts by many threads.
@@ -91,7 +95,8 @@ impl Objects {
             max_retries: usize::MAX,
             retry_timeout: options.patience,
         };
-        let store = client(&scheme, &url, retry).map_err(|e| Error::at(address, refused(&e)))?;
+        let store =
+            client(&scheme, &url, retry, &options.settings).map_err(|e| Error::at(address, refused(&e)))?;
         let store =
             store.ok_or_else(|| wrong(format!("this kind of address is not known; it must be {KNOWN}")))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -199,7 +204,7 @@ impl Objects {
             });
         }
         let mut folders = Vec::new();
-        for part in ["test", "train", "val"] {
+        for part in PARTS {
             if Manifest::read(&storage, &folder.join(part))?.is_some() {
                 folders.push(part.to_owned());
             }
@@ -294,12 +299,21 @@ impl std::fmt::Debug for Objects {
 
 impl Version {
     fn of(meta: &ObjectMeta) -> Self {
-        let mut hasher = DefaultHasher::new();
-        match &meta.e_tag {
-            Some(tag) => tag.hash(&mut hasher),
-            None => meta.last_modified.timestamp_millis().hash(&mut hasher),
-        }
-        Self { len: meta.size, hash: hasher.finish() }
+        let hash = |tag: &String| {
+            let mut hasher = DefaultHasher::new();
+            tag.hash(&mut hasher);
+            hasher.finish()
+        };
+        Self { len: meta.size, tag: meta.e_tag.as_ref().map(hash), modified: meta.last_modified.timestamp() }
+    }
+
+    /// Whether both can be of one object.
+    fn is(self, other: Self) -> bool {
+        let same = match (self.tag, other.tag) {
+            (Some(tag), Some(other)) => tag == other,
+            _ => self.modified == other.modified,
+        };
+        same && self.len == other.len
     }
 }
 
@@ -349,7 +363,7 @@ impl Object {
         hash.update([0]);
         hash.update(self.key.as_ref());
         hash.update([0]);
-        hash.update(self.version.hash.to_le_bytes());
+        hash.update(self.version.tag.unwrap_or(self.version.modified as u64).to_le_bytes());
         hash.update(self.version.len.to_le_bytes());
         let digest = hash.finalize();
         u128::from_le_bytes(std::array::from_fn(|n| digest[n]))
@@ -365,7 +379,7 @@ impl Object {
                 let options =
                     GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
                 let answer = store.get_opts(&key, options).await?;
-                if Version::of(&answer.meta) != version {
+                if !version.is(Version::of(&answer.meta)) {
                     return Ok(Err(
                         "it has changed since it was first looked at; it must not change while it is used",
                     ));
@@ -396,34 +410,47 @@ impl std::fmt::Debug for Object {
     }
 }
 
-/// A client for the storage at `url`, with the credentials and endpoints of the environment; none for other kinds of storage.
+/// A client for the storage at `url`, with the credentials and endpoints of `settings` and of the environment; none for other kinds of
+/// storage.
 fn client(
     scheme: &ObjectStoreScheme,
     url: &Url,
     retry: RetryConfig,
+    settings: &BTreeMap<String, String>,
 ) -> object_store::Result<Option<Arc<dyn ObjectStore>>> {
+    let settings = || settings.iter().map(|(name, value)| (name.as_str(), value));
     Ok(Some(match scheme {
         ObjectStoreScheme::AmazonS3 => {
-            let names = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
-            let endpoint = names.iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
-            let builder = AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retry);
+            let mut builder = AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retry);
+            for (name, value) in settings() {
+                builder = builder.with_config(name.parse()?, value);
+            }
             // Whoever names such an endpoint means it.
-            let builder =
-                if endpoint.starts_with("http://") { builder.with_allow_http(true) } else { builder };
-            Arc::new(builder.build()?)
+            let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
+            let plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
+            Arc::new(if plain { builder.with_allow_http(true) } else { builder }.build()?)
         }
         ObjectStoreScheme::GoogleCloudStorage => {
-            let builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str());
-            Arc::new(builder.with_retry(retry).build()?)
+            let mut builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).with_retry(retry);
+            for (name, value) in settings() {
+                builder = builder.with_config(name.parse()?, value);
+            }
+            Arc::new(builder.build()?)
         }
         ObjectStoreScheme::MicrosoftAzure => {
-            let builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str());
-            Arc::new(builder.with_retry(retry).build()?)
+            let mut builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str()).with_retry(retry);
+            for (name, value) in settings() {
+                builder = builder.with_config(name.parse()?, value);
+            }
+            Arc::new(builder.build()?)
         }
         ObjectStoreScheme::Http => {
-            let builder = HttpBuilder::new().with_url(&url[..url::Position::BeforePath]);
-            let builder = builder.with_client_options(ClientOptions::new().with_allow_http(true));
-            Arc::new(builder.with_retry(retry).build()?)
+            let mut builder =
+                HttpBuilder::new().with_url(&url[..url::Position::BeforePath]).with_retry(retry);
+            for (name, value) in settings() {
+                builder = builder.with_config(name.parse()?, value);
+            }
+            Arc::new(builder.with_config(ClientConfigKey::AllowHttp, "true").build()?)
         }
         _ => return Ok(None),
     }))
@@ -436,15 +463,18 @@ fn is_file(path: &Path) -> bool {
 /// What a failure means to whoever gave the address.
 fn refused(error: &object_store::Error) -> ErrorKind {
     use object_store::Error as E;
+    let causes = causes(error);
+    let forbidden = || ["401 Unauthorized", "403 Forbidden"].iter().any(|status| causes.contains(status));
     match error {
-        E::NotFound { .. } => ErrorKind::Missing,
-        E::PermissionDenied { .. } | E::Unauthenticated { .. } => ErrorKind::Storage(
-            "the object storage refuses this; check the credentials in the environment (as AWS_ACCESS_KEY_ID and \
-             AWS_SECRET_ACCESS_KEY), or set AWS_SKIP_SIGNATURE=true for a bucket open to all"
-                .into(),
-        ),
-        other => ErrorKind::Storage(format!("the object storage cannot be read: {}", causes(other))),
+        E::NotFound { .. } => return ErrorKind::Missing,
+        E::PermissionDenied { .. } | E::Unauthenticated { .. } => {}
+        // Refused listings have no kind of their own.
+        E::Generic { .. } if forbidden() => {}
+        _ => return ErrorKind::Storage(format!("the object storage cannot be read: {causes}")),
     }
+    let message = "the object storage refuses this; check the credentials in the environment (as AWS_ACCESS_KEY_ID and \
+                   AWS_SECRET_ACCESS_KEY), or set AWS_SKIP_SIGNATURE=true for a bucket open to all";
+    ErrorKind::Storage(message.into())
 }
 
 /// An error and what lies below it, each once.

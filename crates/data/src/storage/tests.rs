@@ -1,0 +1,216 @@
+//! Shards behind a web server that is slow, wrong and gone.
+
+mod server;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::server::{Fault, Server};
+use super::*;
+use crate::pack::{Encoding, PackOptions, pack};
+use crate::source::{Memory, Scan, Shards};
+use crate::testing::conforms;
+use crate::{DataSet, Image, Loader, LoaderConfig, OnError, Preprocess, Sample, Source};
+
+/// Pictures of 100 x 100 pixels, each of them other than all others.
+fn pictures(count: usize) -> Memory {
+    let picture = |n: usize| {
+        let pixels = (0..30_000).map(|at: usize| (at.wrapping_mul(n + 3) >> 4) as u8 ^ n as u8).collect();
+        Sample { image: Image::new(100, 100, 3, pixels), label: (n % 3) as u32 }
+    };
+    let names = ["ant", "bee", "cat"].map(String::from).to_vec();
+    Memory::new((0..count).map(picture).collect(), names).unwrap()
+}
+
+/// Shards of `count` pictures as pixels, 400 KB each.
+fn shards(folder: &Path, count: usize) {
+    let options = PackOptions {
+        encoding: Encoding::Raw { square: None },
+        shard_bytes: 400_000,
+        ..PackOptions::default()
+    };
+    pack(&pictures(count), folder, &options, &mut |_| ()).unwrap();
+}
+
+fn options(cache: Option<&Path>) -> ObjectOptions {
+    let patience = Duration::from_millis(1500);
+    ObjectOptions {
+        cache: cache.map(Path::to_owned),
+        cache_bytes: 1 << 30,
+        patience,
+        ..ObjectOptions::default()
+    }
+}
+
+fn open(address: &str, options: &ObjectOptions) -> Result<Shards> {
+    let (storage, path) = Storage::of(address, options)?;
+    Shards::open_in(&storage, path, None)
+}
+
+/// What a loader makes of a source in a shuffled pass.
+fn pass(source: impl Source + 'static, on_error: OnError) -> Result<Vec<u8>> {
+    let order = crate::order::Order::Shuffled;
+    let preprocess = Preprocess::new(3, 100, 100);
+    let patience = Duration::from_secs(20);
+    let config =
+        LoaderConfig { batch_size: 7, order, preprocess, on_error, patience, ..LoaderConfig::default() };
+    let loader = Loader::new(Arc::new(source), config)?;
+    let mut pixels = Vec::new();
+    for batch in loader.epoch(0) {
+        pixels.extend(batch?.pixels());
+    }
+    Ok(pixels)
+}
+
+fn bytes_in(folder: &Path) -> u64 {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+}
+
+#[test]
+fn a_set_behind_a_web_server_is_the_one_on_the_disk() {
+    let root = tempfile::tempdir().unwrap();
+    for (part, count) in [("my set/train", 40), ("my set/validation", 10)] {
+        shards(&root.path().join(part), count);
+    }
+    let server = Server::start(root.path(), true, |_| Fault::None);
+    let mut scan = Scan::new().with_objects(options(None));
+    let set = DataSet::open_with(format!("{}/my set", server.address), &mut scan).unwrap();
+    assert_eq!(set.description, "Found 50 images in 3 classes (train 40, validation 10)");
+    conforms(set.train.as_ref());
+    let local = Shards::open(root.path().join("my set/train")).unwrap();
+    assert_eq!(
+        set.train.place(3).to_string().split(": ").nth(1),
+        local.place(3).to_string().split(": ").nth(1)
+    );
+    let far = open(&format!("{}/my set/train", server.address), &options(None)).unwrap();
+    assert_eq!(pass(far, OnError::Fail).unwrap(), pass(local, OnError::Fail).unwrap());
+    let one = open(&format!("{}/my set/train/shard-000001.tar", server.address), &options(None)).unwrap();
+    assert_eq!(one.len(), Shards::open(root.path().join("my set/train/shard-000001.tar")).unwrap().len());
+}
+
+#[test]
+fn a_second_run_reads_the_cache_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let cache = tempfile::tempdir().unwrap();
+    shards(root.path(), 60);
+    let expected = pass(Shards::open(root.path()).unwrap(), OnError::Fail).unwrap();
+    let server = Server::start(root.path(), true, |_| Fault::None);
+    for run in 0..2 {
+        let before = server.answered("GET");
+        let far = open(&server.address, &options(Some(cache.path()))).unwrap();
+        assert_eq!(pass(far, OnError::Fail).unwrap(), expected);
+        let asked = server.answered("GET") - before;
+        // Manifest, five indexes, five shards of one piece.
+        assert_eq!(asked, if run == 0 { 11 } else { 0 });
+    }
+    // Damage is told from the checksum, and mended.
+    for entry in fs::read_dir(cache.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        if let Some(byte) = bytes.last_mut() {
+            *byte ^= 1;
+            fs::write(path, bytes).unwrap();
+        }
+    }
+    let far = open(&server.address, &options(Some(cache.path()))).unwrap();
+    assert_eq!(pass(far, OnError::Fail).unwrap(), expected);
+    assert_eq!(server.answered("GET"), 22);
+}
+
+#[test]
+fn a_cache_keeps_its_bound_and_drops_what_earlier_runs_left() {
+    let root = tempfile::tempdir().unwrap();
+    let cache = tempfile::tempdir().unwrap();
+    shards(&root.path().join("one"), 60);
+    shards(&root.path().join("two"), 50);
+    let server = Server::start(root.path(), true, |_| Fault::None);
+    let most = 900_000;
+    for name in ["one", "two", "one"] {
+        let expected = pass(Shards::open(root.path().join(name)).unwrap(), OnError::Fail).unwrap();
+        let bounded = ObjectOptions { cache_bytes: most, ..options(Some(cache.path())) };
+        let address = format!("{}/{name}", server.address);
+        assert_eq!(pass(open(&address, &bounded).unwrap(), OnError::Fail).unwrap(), expected);
+        let held = bytes_in(cache.path());
+        assert!(held <= most && held > most / 3, "{held} bytes are kept");
+    }
+    let smaller = ObjectOptions { cache_bytes: 100_000, ..options(Some(cache.path())) };
+    open(&format!("{}/one", server.address), &smaller).unwrap();
+    assert!(bytes_in(cache.path()) <= 100_000);
+}
+
+#[test]
+fn a_server_that_fails_now_and_then_is_asked_again() {
+    let root = tempfile::tempdir().unwrap();
+    shards(root.path(), 60);
+    let expected = pass(Shards::open(root.path()).unwrap(), OnError::Fail).unwrap();
+    for (tags, cached) in [(true, false), (false, false), (true, true)] {
+        let server = Server::start(root.path(), tags, |number| match number % 11 {
+            2 => Fault::Status(503),
+            4 => Fault::Short,
+            6 => Fault::Reset,
+            8 => Fault::Late(30),
+            9 => Fault::Status(500),
+            _ => Fault::None,
+        });
+        let cache = tempfile::tempdir().unwrap();
+        let patient =
+            ObjectOptions { patience: Duration::from_secs(15), ..options(cached.then(|| cache.path())) };
+        let far = open(&server.address, &patient).unwrap();
+        assert_eq!(pass(far, OnError::Fail).unwrap(), expected);
+    }
+}
+
+#[test]
+fn what_cannot_be_had_is_named_within_the_patience() {
+    let root = tempfile::tempdir().unwrap();
+    shards(root.path(), 60);
+    let server = Server::start(root.path(), true, |_| Fault::None);
+    let message = |error: Error| error.to_string();
+    let nothing = open(&format!("{}/nowhere.tar", server.address), &options(None)).unwrap_err();
+    assert!(
+        matches!(nothing.kind(), ErrorKind::Missing) && message(nothing).contains("/nowhere.tar: no such")
+    );
+    let folder = open(&format!("{}/nowhere", server.address), &options(None)).unwrap_err();
+    assert!(message(folder).contains("/nowhere: a web server cannot be asked"));
+    let closed = Server::start(root.path(), true, |_| Fault::Status(403));
+    let refused = message(open(&closed.address, &options(None)).unwrap_err());
+    assert!(
+        refused.contains("manifest.json: the object storage refuses this; check the credentials"),
+        "{refused}"
+    );
+
+    let far = open(&server.address, &options(None)).unwrap();
+    server.close();
+    let start = std::time::Instant::now();
+    let gone = message(pass(far, OnError::Fail).unwrap_err());
+    assert!(gone.contains(&server.address) && gone.contains("the object storage cannot be read"), "{gone}");
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    let broken = Server::start(root.path(), true, |_| Fault::Status(500));
+    let broken = message(open(&broken.address, &options(None)).unwrap_err());
+    assert!(broken.contains("manifest.json") && broken.contains("500"), "{broken}");
+}
+
+#[test]
+fn an_object_that_changes_while_it_is_used_is_an_error() {
+    let root = tempfile::tempdir().unwrap();
+    shards(root.path(), 20);
+    let server = Server::start(root.path(), true, |_| Fault::None);
+    let far = open(&server.address, &options(None)).unwrap();
+    server.change();
+    let error = far.read(0).unwrap_err().to_string();
+    assert!(error.contains("it has changed since it was first looked at"), "{error}");
+}
+
+#[test]
+fn an_address_that_leads_nowhere_says_what_it_may_be() {
+    for (address, what) in
+        [("ftp://host/photos", "s3://BUCKET"), ("s3:// /", "no address"), ("://x", "no address")]
+    {
+        let error = Storage::of(address, &options(None)).unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    }
+    let root = tempfile::tempdir().unwrap();
+    shards(root.path(), 20);
+    let local = DataSet::open(format!("file://{}", root.path().display())).unwrap();
+    assert_eq!(local.train.len(), 20);
+}
