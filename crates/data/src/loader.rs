@@ -315,6 +315,12 @@ impl Batches<'_> {
         self.shared.plan.samples_before(self.next)
     }
 
+    /// The pass, and the number of the next batch in it.
+    #[must_use]
+    pub fn next_batch(&self) -> (u64, u64) {
+        (self.pass.epoch, self.next as u64)
+    }
+
     /// Where the next batch begins: all that [`Loader::resume`] needs. Batches that wait in the loader are not counted.
     #[must_use]
     pub fn position(&self) -> Position {

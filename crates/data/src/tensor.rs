@@ -1,15 +1,18 @@
 //! Sources, loaders and batches as Burn knows them.
 
+mod mix;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::data::dataloader::batcher::Batcher;
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_dataset::{Dataset, DatasetError};
 
 use crate::loader::Batches;
 use crate::source::{Cifar, Digits, Folder, Idx, Manifest, Memory, Sample, Shards, Source, Subset};
+use crate::transform::mix::Mixing;
 use crate::{Batch, Loader, LoaderConfig, Preprocess};
 
 /// Pictures ready for a network.
@@ -19,6 +22,9 @@ pub struct ImageBatch {
     pub images: Tensor<4>,
     /// `[batch]`, indices of classes.
     pub targets: Tensor<1, Int>,
+    /// `[batch, classes]`, each row summing to 1, where pictures were mixed with others; `targets` are then those of the pictures
+    /// themselves.
+    pub soft_targets: Option<Tensor<2>>,
     /// `[batch]`, indices of samples in their source.
     pub indices: Vec<usize>,
     /// `[batch]`: false for a sample that only fills the batch and must not be measured.
@@ -30,6 +36,19 @@ pub struct ImageBatch {
 pub struct ImageBatcher {
     /// What becomes of each picture.
     pub preprocess: Preprocess,
+    /// Where bytes become numbers.
+    pub normalize_on: NormalizeOn,
+}
+
+/// Where the bytes of pictures become normalized numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NormalizeOn {
+    /// On the host: best where the device is the host's own processor.
+    #[default]
+    Host,
+    /// On the device, which gets bytes, a quarter of what numbers take: best for GPUs. Devices that have no bytes get numbers. The last
+    /// bits may differ from those of the host.
+    Device,
 }
 
 impl ImageBatcher {
@@ -42,22 +61,52 @@ impl ImageBatcher {
 
     /// `pixels` `[batch, height, width, channels]`, and `labels` `[batch]`, counted from 0 and all of them to be measured.
     fn put(&self, pixels: &[u8], labels: &[u32], device: &Device) -> ImageBatch {
-        let preprocess = &self.preprocess;
-        let mut values = vec![0f32; pixels.len()];
-        let size = preprocess.bytes();
-        for (pixels, out) in pixels.chunks_exact(size).zip(values.chunks_exact_mut(size)) {
-            preprocess.normalize_into(pixels, out);
-        }
         let count = labels.len();
-        let shape =
-            [count, preprocess.channels.into(), preprocess.height as usize, preprocess.width as usize];
+        let images = if self.normalize_on == NormalizeOn::Device && device.supports_dtype(DType::U8) {
+            self.normalized_there(pixels, device)
+        } else {
+            self.normalized_here(pixels, device)
+        };
         let targets: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
         ImageBatch {
-            images: Tensor::from_data(TensorData::new(values, shape), device),
+            images,
             targets: Tensor::from_data(TensorData::new(targets, [count]), device),
+            soft_targets: None,
             indices: (0..count).collect(),
             counts: vec![true; count],
         }
+    }
+}
+
+impl ImageBatcher {
+    /// A batcher that normalizes on the host.
+    #[must_use]
+    pub fn new(preprocess: Preprocess) -> Self {
+        Self { preprocess, normalize_on: NormalizeOn::Host }
+    }
+
+    fn normalized_here(&self, pixels: &[u8], device: &Device) -> Tensor<4> {
+        let Preprocess { channels, height, width, .. } = self.preprocess;
+        let size = self.preprocess.bytes();
+        let mut values = vec![0f32; pixels.len()];
+        for (pixels, out) in pixels.chunks_exact(size).zip(values.chunks_exact_mut(size)) {
+            self.preprocess.normalize_into(pixels, out);
+        }
+        let shape = [pixels.len() / size, channels.into(), height as usize, width as usize];
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+
+    fn normalized_there(&self, pixels: &[u8], device: &Device) -> Tensor<4> {
+        let Preprocess { channels, height, width, mean, std, .. } = &self.preprocess;
+        let channels = usize::from(*channels);
+        let shape = [pixels.len() / self.preprocess.bytes(), *height as usize, *width as usize, channels];
+        let bytes = TensorData::new(pixels.to_vec(), shape);
+        let bytes = Tensor::<4, Int>::from_data(bytes, (device, DType::U8));
+        let each = |values: &[f32]| {
+            Tensor::<4>::from_data(TensorData::new(values.to_vec(), [1, channels, 1, 1]), device)
+        };
+        let values = bytes.float().cast(each(mean).dtype()).permute([0, 3, 1, 2]).div_scalar(255.0);
+        (values - each(mean)) / each(std)
     }
 }
 
@@ -115,6 +164,7 @@ dataset!(Folder, Manifest, Shards, Idx, Cifar, Memory, Digits, Subset);
 pub struct TensorLoader {
     loader: Arc<Loader>,
     batcher: ImageBatcher,
+    mixing: Mixing,
     device: Device,
     epoch: Arc<AtomicU64>,
 }
@@ -123,8 +173,26 @@ impl TensorLoader {
     /// Batches of `loader` on `device`, from epoch 0.
     #[must_use]
     pub fn new(loader: Loader, device: Device) -> Self {
-        let batcher = ImageBatcher { preprocess: loader.config().preprocess.clone() };
-        Self { loader: Arc::new(loader), batcher, device, epoch: Arc::new(AtomicU64::new(0)) }
+        let batcher = ImageBatcher::new(loader.config().preprocess.clone());
+        let epoch = Arc::new(AtomicU64::new(0));
+        Self { loader: Arc::new(loader), batcher, mixing: Mixing::default(), device, epoch }
+    }
+
+    /// The same batches, their pictures mixed on the device and with soft targets.
+    ///
+    /// # Errors
+    ///
+    /// When a number of `mixing` is out of its range.
+    pub fn with_mixing(self, mixing: Mixing) -> crate::Result<Self> {
+        mixing.check()?;
+        Ok(Self { mixing, ..self })
+    }
+
+    /// The same batches, normalized there.
+    #[must_use]
+    pub fn with_normalize_on(mut self, normalize_on: NormalizeOn) -> Self {
+        self.batcher.normalize_on = normalize_on;
+        self
     }
 
     /// The loader below, to ask it for its position and its bad samples.
@@ -151,12 +219,24 @@ impl Iterator for TensorBatches<'_> {
     type Item = Result<ImageBatch, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        let TensorLoader { loader, batcher, mixing, device, .. } = self.loader;
+        let (epoch, number) = self.batches.next_batch();
         let batch = match self.batches.next()? {
             Ok(batch) => batch,
             Err(error) => return Some(Err(DatasetError::new(error))),
         };
-        let tensors = self.loader.batcher.tensors(&batch, &self.loader.device);
-        self.loader.loader.recycle(batch);
+        let mut tensors = batcher.tensors(&batch, device);
+        if mixing.is_on() {
+            let Preprocess { width, height, .. } = batcher.preprocess;
+            let seed = loader.config().seed;
+            let mix = mixing.draw(seed, epoch, number, batch.labels.len(), width, height);
+            let mixed = mix.soft_targets(&batch.labels, loader.source().class_names().len(), 0.0);
+            match mixed {
+                Ok(targets) => tensors.mix(&mix, targets),
+                Err(error) => return Some(Err(DatasetError::new(error))),
+            }
+        }
+        loader.recycle(batch);
         Some(Ok(tensors))
     }
 }
@@ -182,6 +262,7 @@ impl DataLoader<ImageBatch> for TensorLoader {
         Arc::new(Self {
             loader: self.loader.clone(),
             batcher: self.batcher.clone(),
+            mixing: self.mixing,
             device: device.clone(),
             epoch: self.epoch.clone(),
         })
@@ -200,7 +281,8 @@ impl DataLoader<ImageBatch> for TensorLoader {
         let config = LoaderConfig { part: Some(first + start..first + end), batch_size, ..old.clone() };
         let loader = Loader::new(self.loader.source().clone(), config);
         let loader = loader.expect("the loader of a part starts as that of the whole");
-        let part = Self::new(loader, self.device.clone());
+        let (batcher, mixing) = (self.batcher.clone(), self.mixing);
+        let part = Self { batcher, mixing, ..Self::new(loader, self.device.clone()) };
         part.epoch.store(self.epoch.load(Ordering::Relaxed), Ordering::Relaxed);
         Arc::new(part)
     }
@@ -239,6 +321,48 @@ mod tests {
         let values = batch.images.into_data().try_to_vec::<f32>().unwrap();
         assert_eq!(values[6..12], [1.0 / 255.0; 6]);
         assert_eq!(batch.targets.into_data().convert::<i64>().try_to_vec::<i64>().unwrap(), [0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn bytes_are_normalized_on_the_device_as_on_the_host() {
+        let preprocess =
+            Preprocess { mean: vec![0.4, 0.5, 0.6], std: vec![0.2, 0.25, 0.3], ..Preprocess::new(3, 2, 4) };
+        let pixels: Vec<u8> = (0..72).map(|n| (n * 7) as u8).collect();
+        let [here, there] = [NormalizeOn::Host, NormalizeOn::Device].map(|normalize_on| {
+            let batcher = ImageBatcher { preprocess: preprocess.clone(), normalize_on };
+            batcher.put(&pixels, &[0, 1, 2], &Device::flex()).images
+        });
+        assert!(Device::flex().supports_dtype(DType::U8));
+        assert_eq!(here.dims(), there.dims());
+        let [here, there] = [here, there].map(|images| images.into_data().try_to_vec::<f32>().unwrap());
+        assert!(here.iter().zip(&there).all(|(here, there)| (here - there).abs() < 1e-6));
+    }
+
+    #[test]
+    fn mixed_batches_have_soft_targets_and_change_with_the_epoch() {
+        let plain = loader(10, None);
+        let mixing = Mixing { mixup: 0.4, cutmix: 1.0, ..Mixing::default() };
+        let mixed = loader(10, None).with_mixing(mixing).unwrap();
+        let all = |loader: &TensorLoader, epoch| -> Vec<ImageBatch> {
+            loader.epoch(epoch).map(|batch| batch.unwrap()).collect()
+        };
+        let values = |batches: Vec<ImageBatch>| -> Vec<f32> {
+            batches
+                .into_iter()
+                .flat_map(|batch| batch.images.into_data().try_to_vec::<f32>().unwrap())
+                .collect()
+        };
+        assert!(all(&plain, 0).iter().all(|batch| batch.soft_targets.is_none()));
+        for batch in all(&mixed, 0) {
+            let soft = batch.soft_targets.unwrap();
+            assert_eq!(soft.dims(), [batch.indices.len(), 2]);
+            let sums = soft.sum_dim(1).into_data().try_to_vec::<f32>().unwrap();
+            assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-6));
+        }
+        assert_eq!(values(all(&mixed, 0)), values(all(&mixed, 0)));
+        assert_ne!(values(all(&mixed, 0)), values(all(&mixed, 1)));
+        assert_ne!(values(all(&mixed, 0)), values(all(&plain, 0)));
+        assert!(loader(4, None).with_mixing(Mixing { mixup: -1.0, ..mixing }).is_err());
     }
 
     #[test]
@@ -289,7 +413,7 @@ mod tests {
 
     #[test]
     fn the_batcher_serves_burns_own_loader() {
-        let batcher = ImageBatcher { preprocess: Preprocess::new(1, 4, 4) };
+        let batcher = ImageBatcher::new(Preprocess::new(1, 4, 4));
         let dataset = SourceDataset(source(5));
         let samples = (0..5).map(|index| dataset.get(index).unwrap()).collect();
         assert_eq!(batcher.batch(samples, &Device::flex()).images.dims(), [5, 1, 4, 4]);

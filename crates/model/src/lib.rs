@@ -28,7 +28,7 @@ mod zoo;
 pub use cifar_resnet::{CifarResNet, CifarResNetConfig};
 pub use device::{DeviceError, available_devices, default_device, parse_device};
 pub use init::InitRng;
-pub use loss::cross_entropy;
+pub use loss::{cross_entropy, soft_cross_entropy};
 pub use mlp::{Mlp, MlpConfig};
 pub use params::{ParamError, load_tensors, named_tensors};
 pub use resnet::{ResNet, ResNetConfig, Stem};

@@ -5,7 +5,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use burn::train::metric::ItemLazy;
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use pyrograph_data::tensor::ImageBatch;
-use pyrograph_model::{Model, cross_entropy};
+use pyrograph_model::{Model, cross_entropy, soft_cross_entropy};
 
 /// A classification network with cross entropy.
 #[derive(Module, Debug)]
@@ -58,7 +58,10 @@ impl TrainStep for Classifier {
 
     fn step(&self, batch: ImageBatch) -> TrainOutput<StepOutput> {
         let logits = self.model.forward(batch.images);
-        let loss = cross_entropy(logits.clone(), batch.targets.clone(), self.label_smoothing);
+        let loss = match batch.soft_targets {
+            Some(targets) => soft_cross_entropy(logits.clone(), targets, self.label_smoothing),
+            None => cross_entropy(logits.clone(), batch.targets.clone(), self.label_smoothing),
+        };
         let output = StepOutput { logits: logits.detach(), targets: batch.targets };
         TrainOutput::new(self, loss.backward(), output)
     }

@@ -83,6 +83,12 @@ pub struct Shape {
 const BATCHES: u64 = 0x6D69_7869_6E67_0001;
 
 impl Mixing {
+    /// Whether any batch is mixed.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.p > 0.0 && (self.mixup > 0.0 || self.cutmix > 0.0)
+    }
+
     /// Whether every number is in its range.
     ///
     /// # Errors
@@ -98,7 +104,7 @@ impl Mixing {
         match numbers.into_iter().find(|(_, value, most)| !(0.0..=*most).contains(value)) {
             None => Ok(()),
             Some((name, value, most)) => {
-                let problem = format!("mixing has `{name}` = {value}; it must be from 0 to {most}");
+                let problem = format!("`mix.{name}` is {value}; it must be 0 to {most}");
                 Err(Error::new(ErrorKind::Setting(problem)))
             }
         }
@@ -109,7 +115,7 @@ impl Mixing {
     pub fn draw(&self, seed: u64, epoch: u64, batch: u64, count: usize, width: u32, height: u32) -> Mix {
         let mut rng = SampleRng::new(seed, epoch, batch, BATCHES);
         let mut partner: Vec<usize> = (0..count).collect();
-        let wanted = rng.chance(self.p) && (self.mixup > 0.0 || self.cutmix > 0.0);
+        let wanted = rng.chance(self.p) && self.is_on();
         let cutmix = self.cutmix > 0.0 && (self.mixup <= 0.0 || rng.chance(self.switch));
         if !wanted {
             return Mix { lambda: 1.0, partner, cut: None };
