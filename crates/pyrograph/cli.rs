@@ -15,6 +15,7 @@ mod show;
 mod stats;
 mod summary;
 mod train;
+mod transforms;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -58,6 +59,8 @@ enum Command {
     BenchData(bench_data::BenchDataArgs),
     /// List the networks that `train --model` knows
     Models(models::ModelsArgs),
+    /// List the steps that `--augment` knows, with their arguments
+    Transforms(transforms::TransformsArgs),
     /// Show a network layer by layer
     Summary(summary::SummaryArgs),
     /// List the devices that `--device` knows on this machine
@@ -79,6 +82,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Index(args) => index::run(&args),
         Command::BenchData(args) => bench_data::run(&args),
         Command::Models(args) => models::run(&args),
+        Command::Transforms(args) => transforms::run(&args),
         Command::Summary(args) => summary::run(&args),
         Command::Devices => devices::run(),
         Command::Completions(args) => completions::run(&args),

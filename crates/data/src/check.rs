@@ -11,7 +11,7 @@ pub use self::report::{CheckReport, Finding, Group, Located, PartSummary, Proble
 use self::repeats::find_repeats;
 use self::report::Collector;
 use self::sample::{Record, examine};
-use crate::in_order::in_order;
+use crate::in_order::{in_order, readers};
 use crate::{DataSet, Error, ErrorKind, Result, Source, class_counts};
 
 /// Where a warning begins.
@@ -79,7 +79,7 @@ pub fn check(
         let start = records.len();
         in_order(
             0..source.len(),
-            rayon::current_num_threads(),
+            readers(*source),
             |index| Ok(examine(*source, index, options, &mut Vec::new())),
             |index, examined| {
                 for (problem, message) in examined.problems {

@@ -14,8 +14,8 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
 pub(crate) use view::decode_view;
 
-use crate::source::read_file;
-use crate::{Error, ErrorKind, Image, jpeg};
+use crate::storage::Storage;
+use crate::{Error, ErrorKind, Image, Stored, jpeg};
 
 /// What a picture may claim before it is refused, checked before anything is allocated for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,9 +76,25 @@ impl Image {
     /// When it cannot be read or decoded; the error names the file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let mut bytes = Vec::new();
-        read_file(path, &mut bytes)?;
-        decode(&bytes, &Limits::default()).map_err(|kind| Error::at(path, kind))
+        let (mut bytes, limits) = (Vec::new(), Limits::default());
+        let read = Storage::DISK.read(path, limits.max_file_bytes, &mut bytes);
+        read.and_then(|()| decode(&bytes, &limits)).map_err(|kind| Error::at(path, kind))
+    }
+}
+
+impl Stored<'_> {
+    /// The whole picture, upright.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`].
+    pub fn decode(&self, limits: &Limits) -> Result<Image, crate::ErrorKind> {
+        match *self {
+            Self::File(bytes) => decode(bytes, limits),
+            Self::Pixels { width, height, channels, bytes } => {
+                Ok(Image::new(width, height, channels, bytes.to_vec()))
+            }
+        }
     }
 }
 

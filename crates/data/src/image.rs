@@ -3,8 +3,6 @@
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
-use crate::source::Stored;
-
 /// An 8-bit picture: rows from the top, pixels from the left, channels interleaved.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Image {
@@ -12,6 +10,24 @@ pub struct Image {
     height: u32,
     channels: u8,
     pixels: Vec<u8>,
+}
+
+/// What storage holds of one picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored<'a> {
+    /// A whole picture file; its format is told by its bytes.
+    File(&'a [u8]),
+    /// Decoded pixels.
+    Pixels {
+        /// In pixels.
+        width: u32,
+        /// In pixels.
+        height: u32,
+        /// 1 (gray) or 3 (red, green, blue).
+        channels: u8,
+        /// `[height, width, channels]`, values 0 to 255.
+        bytes: &'a [u8],
+    },
 }
 
 /// An 8-bit picture that lies elsewhere.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, Source};
 
 /// Calls `work` with every number of `range` on `threads` threads (at least one), and `take` on this one with the results,
 /// in the order of the numbers. How many threads there are decides only how fast it goes. Results that wait are at most
@@ -45,6 +45,11 @@ pub(crate) fn in_order<T: Send>(
         }
         range.into_iter().try_for_each(|number| take(number, queue.take()?))
     })
+}
+
+/// The threads that read a whole source: all cores, or as many as its storage wants at the same time.
+pub(crate) fn readers(source: &dyn Source) -> usize {
+    rayon::current_num_threads().max(source.fetches_at_once())
 }
 
 struct Queue<T> {

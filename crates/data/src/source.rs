@@ -2,7 +2,6 @@
 
 mod cifar;
 mod digits;
-mod file;
 mod folder;
 mod idx;
 mod manifest;
@@ -17,7 +16,6 @@ mod tree;
 
 pub use cifar::{Cifar, CifarKind};
 pub use digits::Digits;
-pub(crate) use file::read_file;
 pub use folder::{Folder, image_files};
 pub use idx::Idx;
 pub use manifest::{Manifest, ManifestParts};
@@ -27,7 +25,8 @@ pub use shards::Shards;
 pub use subset::{Subset, split};
 pub(crate) use tree::has_image_extension;
 
-use crate::{Error, Image, Limits, Place, Result, decode};
+pub use crate::image::Stored;
+use crate::{Error, Image, Limits, Place, Result};
 
 /// One labelled picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,40 +35,6 @@ pub struct Sample {
     pub image: Image,
     /// The index of its class in [`Source::class_names`].
     pub label: u32,
-}
-
-/// What storage holds of one picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stored<'a> {
-    /// A whole picture file; its format is told by its bytes.
-    File(&'a [u8]),
-    /// Decoded pixels.
-    Pixels {
-        /// In pixels.
-        width: u32,
-        /// In pixels.
-        height: u32,
-        /// 1 (gray) or 3 (red, green, blue).
-        channels: u8,
-        /// `[height, width, channels]`, values 0 to 255.
-        bytes: &'a [u8],
-    },
-}
-
-impl Stored<'_> {
-    /// The whole picture, upright.
-    ///
-    /// # Errors
-    ///
-    /// As [`decode`].
-    pub fn decode(&self, limits: &Limits) -> Result<Image, crate::ErrorKind> {
-        match *self {
-            Self::File(bytes) => decode(bytes, limits),
-            Self::Pixels { width, height, channels, bytes } => {
-                Ok(Image::new(width, height, channels, bytes.to_vec()))
-            }
-        }
-    }
 }
 
 /// A numbered, labelled set of images: the one trait of this crate that a new kind of storage implements.

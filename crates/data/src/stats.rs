@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::decode::format_of;
-use crate::in_order::in_order;
+use crate::in_order::{in_order, readers};
 use crate::source::{Source, Stored};
 use crate::{Error, ErrorKind, Image, Limits, OnError, Preprocess, Result, class_counts};
 
@@ -37,7 +37,7 @@ pub fn pixel_stats(
         (Err(error), OnError::Fail) => Err(error),
         (Err(_), OnError::Replace { .. }) => Ok(Sums::default()),
     };
-    in_order(0..samples.count, rayon::current_num_threads(), prepared, |_, one| {
+    in_order(0..samples.count, readers(source), prepared, |_, one| {
         sums.add(&one);
         Ok(())
     })?;
@@ -101,7 +101,7 @@ pub fn dataset_stats(
     let (mut formats, mut gray_pictures, mut failed) = (BTreeMap::new(), 0, 0);
     let mut first_error = None;
     let look = |n| Ok(Look::at(source, samples.index(n), &mut Vec::new()));
-    in_order(0..samples.count, rayon::current_num_threads(), look, |n, look| {
+    in_order(0..samples.count, readers(source), look, |n, look| {
         match look {
             Ok(look) => {
                 widths.add(look.width.into());

@@ -111,7 +111,16 @@ impl Storage {
         }
     }
 
-    /// What is in `folder` itself.
+    /// Whether folders can be listed: web servers cannot be asked what they have.
+    pub(crate) fn lists(&self) -> bool {
+        match &self.0 {
+            Kind::Disk => true,
+            #[cfg(feature = "object-store")]
+            Kind::Objects(objects) => objects.lists(),
+        }
+    }
+
+    /// What is in `folder` itself, where folders can be listed.
     pub(crate) fn list(&self, folder: &Path) -> Result<Names> {
         match &self.0 {
             Kind::Disk => list_disk(folder),

@@ -41,7 +41,7 @@ pub use pipeline::Pipeline;
 pub use rand_augment::{RandAugment, TrivialAugmentWide};
 pub use recolor::{Blur, ColorChange, ColorJitter, Recolor};
 pub use scene::{BoundingBox, Point, Scene};
-pub use step::Step;
+pub use step::{Argument, Step};
 pub use turn::{Affine, Perspective, Rotate};
 pub use view::View;
 pub use warp::Border;

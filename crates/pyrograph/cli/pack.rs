@@ -43,6 +43,10 @@ pub(crate) struct PackArgs {
     #[arg(long, conflicts_with = "keep")]
     raw: bool,
 
+    /// Store pixels of squares with this side: the shorter side made so long, and the middle cut out
+    #[arg(long, value_name = "PIXELS", requires = "raw", conflicts_with = "short_side", value_parser = clap::value_parser!(u32).range(1..=16384))]
+    square: Option<u32>,
+
     /// Keep every file as it is [default without --short-side]
     #[arg(long, conflicts_with = "short_side")]
     keep: bool,
@@ -66,7 +70,7 @@ pub(crate) struct PackArgs {
 impl PackArgs {
     fn encoding(&self) -> Encoding {
         match (self.raw, self.quality, self.short_side) {
-            (true, ..) => Encoding::Raw { square: None },
+            (true, ..) => Encoding::Raw { square: self.square },
             (_, None, None) => Encoding::Keep,
             (_, quality, _) => Encoding::Jpeg { quality: quality.unwrap_or(90), restart: true },
         }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::shard::manifest::list;
 use crate::storage::{Names, Storage};
 use crate::{Error, ErrorKind, Result};
 
@@ -15,7 +16,7 @@ pub(super) struct Listing {
 
 impl Listing {
     pub(super) fn of(storage: &Storage, root: &Path) -> Result<Self> {
-        let Names { files, folders } = storage.list(root)?;
+        let Names { files, folders } = list(storage, root)?;
         Ok(Self { storage: storage.clone(), root: root.to_owned(), files, folders })
     }
 

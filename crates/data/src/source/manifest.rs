@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::lines::{Format, Lines, Parser, Record};
-use super::file::read_bytes;
 use super::paths::{Paths, name_from_bytes};
 use super::{Source, Stored};
-use crate::{Error, ErrorKind, Place, Result};
+use crate::storage::Storage;
+use crate::{Error, ErrorKind, Limits, Place, Result};
 
 /// More classes than any list has whose label column is really one.
 const MAX_CLASSES: usize = 100_000;
@@ -342,7 +342,7 @@ impl Source for Manifest {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(refuse(ErrorKind::Missing)),
             Err(e) => return Err(refuse(e.into())),
         }
-        read_bytes(&path, buffer).map_err(refuse)?;
+        Storage::DISK.read(&path, Limits::default().max_file_bytes, buffer).map_err(refuse)?;
         Ok(Stored::File(buffer))
     }
 

@@ -25,7 +25,6 @@ use url::Url;
 
 use super::block_cache::{BlockCache, BlockId};
 use super::{Names, ObjectOptions, What, too_large};
-use crate::shard::manifest::Manifest;
 use crate::{Error, ErrorKind, Result};
 
 /// Requests that a loader has under way: enough to hide the tens of milliseconds that each takes.
@@ -36,8 +35,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3);
 /// Images found between two reports.
 const TELL_EVERY: usize = 1000;
 
-/// The folders that may hold a part of a set, for web servers.
-const PARTS: [&str; 8] = ["dev", "test", "testing", "train", "training", "val", "valid", "validation"];
 /// The addresses that are known.
 const KNOWN: &str = "s3://BUCKET/…, gs://BUCKET/…, az://CONTAINER/…, http://… or https://…";
 
@@ -167,10 +164,11 @@ impl Objects {
         found.map(|_| What::File).map_err(|kind| Error::at(path, kind))
     }
 
-    pub(super) fn list(self: &Arc<Self>, folder: &Path) -> Result<Names> {
-        if !self.lists {
-            return self.list_by_manifest(folder);
-        }
+    pub(super) fn lists(&self) -> bool {
+        self.lists
+    }
+
+    pub(super) fn list(&self, folder: &Path) -> Result<Names> {
         let listed = || -> Result<Names, ErrorKind> {
             let (store, key) = (self.store.clone(), self.key(folder)?);
             let found = self.wait(async move { store.list_with_delimiter(Some(&key)).await })?;
@@ -192,29 +190,6 @@ impl Objects {
         names.files.sort_unstable();
         names.folders.sort_unstable();
         Ok(names)
-    }
-
-    /// The shards that the folder's manifest lists, or the parts below it that have a manifest.
-    fn list_by_manifest(self: &Arc<Self>, folder: &Path) -> Result<Names> {
-        let storage = super::Storage(super::Kind::Objects(self.clone()));
-        if let Some(shards) = Manifest::read(&storage, folder)?.and_then(|manifest| manifest.shards) {
-            return Ok(Names {
-                files: shards.into_iter().map(|shard| shard.name).collect(),
-                ..Names::default()
-            });
-        }
-        let mut folders = Vec::new();
-        for part in PARTS {
-            if Manifest::read(&storage, &folder.join(part))?.is_some() {
-                folders.push(part.to_owned());
-            }
-        }
-        if folders.is_empty() {
-            let message = "a web server cannot be asked what it has; give the address of a shard (….tar), or of a folder with the \
-                           manifest.json that `pyrograph pack` writes, in it or in its train/, val/ and test/";
-            return Err(Error::at(folder, ErrorKind::NotADataSet(message.into())));
-        }
-        Ok(Names { files: Vec::new(), folders })
     }
 
     pub(super) fn list_below(&self, folder: &Path, progress: &mut dyn FnMut(usize)) -> Result<Vec<String>> {

@@ -7,7 +7,7 @@ use super::erase::RandomErasing;
 use super::flip::{Flip, VerticalFlip};
 use super::rand_augment::{RandAugment, TrivialAugmentWide};
 use super::recolor::{Blur, ColorChange, ColorJitter, Recolor};
-use super::text::{self, Arguments, LEVELS, SIDES};
+use super::text::{self, Arguments, LEVELS, SIDES, Written};
 use super::turn::{Affine, Perspective, Rotate};
 use super::view::{Place, Placement};
 use super::warp::Border;
@@ -44,6 +44,17 @@ pub enum Step {
     TrivialAugmentWide(TrivialAugmentWide),
     AutoAugment(AutoAugment),
     AugMix(AugMix),
+}
+
+/// One argument of a step, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Argument {
+    /// As it is written: `scale` in `scale=0.35..1`.
+    pub name: &'static str,
+    /// Its value where it is not given, empty for one that is absent then; `None` when it has to be given.
+    pub default: Option<String>,
+    /// What it may be, in words.
+    pub may_be: String,
 }
 
 /// Makes a step of one kind.
@@ -85,6 +96,20 @@ impl Step {
     /// The names of all steps.
     pub fn names() -> impl Iterator<Item = &'static str> + Clone {
         KINDS.iter().map(|(name, _)| *name)
+    }
+
+    /// What the step called `name` takes, in order; `None` when there is no such step.
+    #[must_use]
+    pub fn arguments_of(name: &str) -> Option<Vec<Argument>> {
+        let (_, usual) = KINDS.iter().find(|(known, _)| *known == name)?;
+        let mut arguments = Arguments::writer();
+        usual().described().arguments(&mut arguments);
+        let argument = |written: Written| Argument {
+            name: written.name,
+            default: (!written.needed).then_some(written.text),
+            may_be: written.says,
+        };
+        Some(arguments.written().into_iter().map(argument).collect())
     }
 
     /// The name of its kind.

@@ -469,3 +469,20 @@ fn colours_and_places_equal_those_of_pillow_and_torchvision() {
         assert!(off <= allowed * 24 * 32 * 3 / 100, "{name}: the sum is {off} off");
     }
 }
+
+#[test]
+fn every_step_tells_its_arguments_and_their_defaults() {
+    for name in Step::names() {
+        let arguments = Step::arguments_of(name).unwrap();
+        let given = arguments.iter().filter_map(|argument| match &argument.default {
+            None => Some(format!("{}=8", argument.name)),
+            Some(value) if value.is_empty() => None,
+            Some(value) => Some(format!("{}={value}", argument.name)),
+        });
+        let text = format!("{name}({})", given.collect::<Vec<_>>().join(", "));
+        let step: Step = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!(step.name(), name);
+        assert!(arguments.iter().all(|argument| !argument.may_be.is_empty()));
+    }
+    assert_eq!(Step::arguments_of("no_such_step"), None);
+}

@@ -42,6 +42,8 @@ pub(super) struct Written {
     pub(super) name: &'static str,
     pub(super) text: String,
     pub(super) needed: bool,
+    /// What it may be.
+    pub(super) says: String,
 }
 
 /// The name of a step, and its arguments to be read.
@@ -226,7 +228,9 @@ impl Arguments<'_> {
     ) {
         let needed = std::mem::take(&mut self.needed);
         let reader = match &mut self.direction {
-            Direction::Write(written) => return written.push(Written { name, text: write(value), needed }),
+            Direction::Write(written) => {
+                return written.push(Written { name, text: write(value), needed, says: says.to_owned() });
+            }
             Direction::Read(reader) => reader,
         };
         let step = reader.step;

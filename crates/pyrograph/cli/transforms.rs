@@ -1,0 +1,51 @@
+//! `pyrograph transforms`.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use pyrograph::data::transform::{Argument, Step};
+
+const EXAMPLES: &str = "\
+Examples:
+  pyrograph transforms                  every step, with the values it has where none are given
+  pyrograph transforms crop             those with `crop` in their names, with what their arguments may be
+  pyrograph show photos/ --augment 'random_resized_crop(128, scale=0.35..1)|flip|trivial_augment_wide'";
+
+/// Arguments of `transforms`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct TransformsArgs {
+    /// Show only names that contain this, and what their arguments may be
+    filter: Option<String>,
+}
+
+pub(crate) fn run(args: &TransformsArgs) -> Result<ExitCode> {
+    let filter = args.filter.as_deref().unwrap_or_default();
+    let mut names = Step::names().filter(|name| name.contains(filter)).peekable();
+    if names.peek().is_none() {
+        bail!("no step has `{filter}` in its name; `pyrograph transforms` lists all");
+    }
+    let mut out = std::io::stdout().lock();
+    for name in names {
+        let arguments = Step::arguments_of(name).unwrap_or_default();
+        let call: Vec<String> = arguments.iter().map(written).collect();
+        let call = if call.is_empty() { name.to_owned() } else { format!("{name}({})", call.join(", ")) };
+        writeln!(out, "{call}")?;
+        if args.filter.is_some() {
+            for argument in &arguments {
+                writeln!(out, "    {:<14} {}", argument.name, argument.may_be)?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `size`, `width=` or `p=0.5`.
+fn written(argument: &Argument) -> String {
+    match &argument.default {
+        None => argument.name.to_owned(),
+        Some(value) => format!("{}={value}", argument.name),
+    }
+}
