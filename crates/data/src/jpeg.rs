@@ -7,6 +7,8 @@
 //!
 //! [`Header::read`] takes baseline pictures as cameras and most programs write them, and leaves the others to [`decode`](crate::decode).
 //! At full size the pixels are those of libjpeg-turbo (and so of Pillow and torchvision), bit for bit.
+//!
+//! With the feature `turbojpeg`, libjpeg-turbo itself decodes these pictures, and progressive ones.
 
 mod bits;
 mod color;
@@ -20,6 +22,8 @@ mod scan;
 mod synthetic;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "turbojpeg")]
+mod turbo;
 mod upsample;
 
 use std::ops::Range;
@@ -123,6 +127,14 @@ pub fn decode(
     let (left, top) = (part.left / reduce, part.top / reduce);
     let window =
         Window { left, top, width: right.div_ceil(reduce) - left, height: bottom.div_ceil(reduce) - top };
+    #[cfg(feature = "turbojpeg")]
+    match turbo::decode(bytes, header, &window, reduce, pixels) {
+        Ok(()) => return Ok(window),
+        Err(damage) if header.is_progressive => return Err(ErrorKind::Decode(damage)),
+        // It warns of what does no harm, too: the decoder below has the last word.
+        Err(_) => {}
+    }
+    debug_assert!(!header.is_progressive, "only libjpeg-turbo is given progressive pictures");
     let task = Task { bytes, header, window, reduce, scratch, pixels };
     match task.run_with_best() {
         Ok(()) => Ok(window),

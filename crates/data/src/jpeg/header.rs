@@ -19,6 +19,8 @@ pub struct Header {
     /// In the order of the scan.
     pub(super) components: Vec<Component>,
     pub(super) is_rgb: bool,
+    /// Whether the coefficients come in several passes, which takes libjpeg-turbo.
+    pub(super) is_progressive: bool,
     /// MCUs between two restart markers; 0 without.
     pub(super) restart_interval: u32,
     /// Where the entropy-coded bytes begin.
@@ -64,8 +66,8 @@ pub(super) const ZIGZAG: [u8; 128] = {
 impl Header {
     /// Reads the markers up to the pixels of the JPEG file `bytes`.
     ///
-    /// `None` is a JPEG that this decoder leaves to another: progressive, lossless, arithmetic coding, 12 bits,
-    /// four components, several scans, chroma at other than the full or half size of the luma, or
+    /// `None` is a JPEG that this decoder leaves to another: progressive (but for the feature `turbojpeg`), lossless, arithmetic
+    /// coding, 12 bits, four components, several scans, chroma at other than the full or half size of the luma, or
     /// without Huffman codes of its own (frames of a motion JPEG).
     ///
     /// # Errors
@@ -88,6 +90,10 @@ impl Header {
                 0xDB => markers.quantization(data)?,
                 0xC4 => markers.huffman(data, segment.start)?,
                 0xC0 | 0xC1 => markers.frame(data)?,
+                0xC2 if cfg!(feature = "turbojpeg") => {
+                    markers.is_progressive = true;
+                    markers.frame(data)?;
+                }
                 // The other frames and arithmetic coding.
                 0xC2..=0xCF => return Ok(None),
                 0xDD => markers.restart_interval = word(data, 0)?,
@@ -110,6 +116,7 @@ struct Markers {
     dc_codes: [Option<Range<usize>>; 4],
     ac_codes: [Option<Range<usize>>; 4],
     frame: Option<Frame>,
+    is_progressive: bool,
     restart_interval: u16,
     is_jfif: bool,
     adobe_transform: Option<u8>,
@@ -128,6 +135,18 @@ struct FrameComponent {
     across: u8,
     down: u8,
     quantization: u8,
+}
+
+impl FrameComponent {
+    /// Its blocks in an MCU of a frame with `components`; steps and codes are told by the scan.
+    fn of_blocks(&self, components: usize) -> Component {
+        let (across, down) = match components {
+            // A scan of one component is made of single blocks, whatever the frame says (A.2.2).
+            1 => (1, 1),
+            _ => (usize::from(self.across), usize::from(self.down)),
+        };
+        Component { across, down, steps: [0; 64], dc_code: 0..0, ac_code: 0..0 }
+    }
 }
 
 impl Markers {
@@ -228,11 +247,40 @@ impl Markers {
         if named == 0 || data.len() < 1 + 2 * named {
             return Err(damaged("its scan is malformed"));
         }
-        if named != channels {
+        let components = match self.is_progressive {
+            true => Some(frame.components.iter().map(|c| c.of_blocks(channels)).collect()),
+            false if named == channels => self.components(frame, &data[1..])?,
+            false => None,
+        };
+        let Some(components) = components.filter(|components| is_usual_sampling(components)) else {
             return Ok(None);
+        };
+        let header = Header {
+            width,
+            height,
+            channels: channels as u8,
+            orientation: self.orientation.unwrap_or(1),
+            is_rgb: self.is_rgb(frame),
+            is_progressive: self.is_progressive,
+            components,
+            restart_interval: u32::from(self.restart_interval),
+            scan,
+        };
+        // A block takes a bit for its mean at least and, if it is not progressive, one for its end: a few bytes cannot hold a
+        // huge picture.
+        let most = file.saturating_sub(scan) as u64 * if self.is_progressive { 8 } else { 4 };
+        let blocks: usize = header.components.iter().map(|c| c.across * c.down).sum();
+        let (columns, rows) = header.mcus();
+        if u64::from(columns) * u64::from(rows) * blocks as u64 > most {
+            return Err(damaged("the file is cut short (too few bytes for its size)"));
         }
-        let mut components = Vec::with_capacity(channels);
-        for (component, selector) in frame.components.iter().zip(data[1..].chunks_exact(2)) {
+        Ok(Some(header))
+    }
+
+    /// What the only scan is made of; `None` where a Huffman code is missing.
+    fn components(&self, frame: &Frame, selectors: &[u8]) -> Result<Option<Vec<Component>>, ErrorKind> {
+        let mut components = Vec::with_capacity(frame.components.len());
+        for (component, selector) in frame.components.iter().zip(selectors.chunks_exact(2)) {
             // In an interleaved scan the components come as in the frame.
             if component.id != selector[0] {
                 return Err(damaged("its scan names other components than its frame"));
@@ -247,33 +295,14 @@ impl Markers {
             else {
                 return Ok(None);
             };
-            let (across, down) = match channels {
-                // A scan of one component is made of single blocks, whatever the frame says (A.2.2).
-                1 => (1, 1),
-                _ => (usize::from(component.across), usize::from(component.down)),
-            };
-            components.push(Component { across, down, steps, dc_code, ac_code });
+            components.push(Component {
+                steps,
+                dc_code,
+                ac_code,
+                ..component.of_blocks(frame.components.len())
+            });
         }
-        if !is_usual_sampling(&components) {
-            return Ok(None);
-        }
-        let header = Header {
-            width,
-            height,
-            channels: channels as u8,
-            orientation: self.orientation.unwrap_or(1),
-            is_rgb: self.is_rgb(frame),
-            components,
-            restart_interval: u32::from(self.restart_interval),
-            scan,
-        };
-        // A block takes a bit for its mean and one for its end at least: a few bytes cannot hold a huge picture.
-        let blocks: usize = header.components.iter().map(|c| c.across * c.down).sum();
-        let (columns, rows) = header.mcus();
-        if u64::from(columns) * u64::from(rows) * blocks as u64 > file.saturating_sub(scan) as u64 * 4 {
-            return Err(damaged("the file is cut short (too few bytes for its size)"));
-        }
-        Ok(Some(header))
+        Ok(Some(components))
     }
 
     /// Three components are YCbCr unless the file says otherwise (as libjpeg guesses).
