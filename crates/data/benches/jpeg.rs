@@ -4,7 +4,7 @@
 //! cargo bench -p pyrograph-data --no-default-features [--features turbojpeg] --bench jpeg -- PHOTOS
 //! ```
 //!
-//! `PHOTOS` is a folder of JPEG files. With the feature, libjpeg-turbo takes the place of our own decoder. Each line gives the mean over the photos of the
+//! `PHOTOS` is a folder of JPEG files. With the feature, progressive ones are among them. Each line gives the mean over the photos of the
 //! fastest of several passes, and how many times faster than `zune-jpeg`, the decoder inside `image`, that is.
 
 use std::error::Error;

@@ -8,7 +8,7 @@
 //! [`Header::read`] takes baseline pictures as cameras and most programs write them, and leaves the others to [`decode`](crate::decode).
 //! At full size the pixels are those of libjpeg-turbo (and so of Pillow and torchvision), bit for bit.
 //!
-//! With the feature `turbojpeg`, libjpeg-turbo itself decodes these pictures, and progressive ones.
+//! With the feature `turbojpeg`, libjpeg-turbo itself decodes progressive ones in the same way.
 
 mod bits;
 mod color;
@@ -128,11 +128,9 @@ pub fn decode(
     let window =
         Window { left, top, width: right.div_ceil(reduce) - left, height: bottom.div_ceil(reduce) - top };
     #[cfg(feature = "turbojpeg")]
-    match turbo::decode(bytes, header, &window, reduce, pixels) {
-        Ok(()) => return Ok(window),
-        Err(damage) if header.is_progressive => return Err(ErrorKind::Decode(damage)),
-        // It warns of what does no harm, too: the decoder below has the last word.
-        Err(_) => {}
+    if header.is_progressive {
+        let decoded = turbo::decode(bytes, header, &window, reduce, pixels);
+        return decoded.map(|()| window).map_err(ErrorKind::Decode);
     }
     debug_assert!(!header.is_progressive, "only libjpeg-turbo is given progressive pictures");
     let task = Task { bytes, header, window, reduce, scratch, pixels };

@@ -1,4 +1,4 @@
-//! The same pixels by libjpeg-turbo, from progressive pictures too (feature `turbojpeg`).
+//! The same for progressive pictures, by libjpeg-turbo (feature `turbojpeg`). It takes the others, too, but not as fast.
 //!
 //! Its inverse transform gives the reduced sizes. Rows above the part are only read as far as their codes go, rows below it not at all,
 //! and blocks beside it are not transformed. A warning of the library (it would go on with gray) is an error.

@@ -4,7 +4,7 @@ use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
 use super::*;
 use crate::jpeg::synthetic::{GRAY, SAMPLINGS, Synthetic};
-use crate::jpeg::{Part, Scratch, Task};
+use crate::jpeg::{Scratch, Task};
 use crate::order::SampleRng;
 use crate::testing::shared_data;
 use crate::{ErrorKind, Limits};
@@ -248,16 +248,4 @@ fn a_progressive_picture_past_the_limits_is_refused() {
     let bytes = picture((64, 48), SamplingFactor::F_1_1, ColorType::Rgb, 32);
     let refused = crate::decode(&bytes, &Limits::default());
     assert!(matches!(&refused, Err(ErrorKind::Decode(why)) if why.contains("scans")), "{refused:?}");
-}
-
-#[test]
-fn what_it_warns_of_and_does_no_harm_is_left_to_our_decoder() {
-    let bytes = Synthetic { width: 40, height: 30, sampling: GRAY, restart: 0, seed: 3 }.write();
-    let stuffed = [&bytes[..bytes.len() - 2], &[1; 40], &[0xFF, 0xD9]].concat();
-    let (header, mut pixels) = (read(&stuffed), Vec::new());
-    let warned = decode(&stuffed, &header, &all_of(&header, 1), 1, &mut pixels);
-    assert!(warned.is_err_and(|why| why.contains("extraneous")));
-    let whole = Part::whole(&header);
-    crate::jpeg::decode(&stuffed, &header, &whole, &mut Scratch::default(), &mut pixels).unwrap();
-    assert!(pixels == turbo(&bytes, &all_of(&header, 1), 1));
 }
