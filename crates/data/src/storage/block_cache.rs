@@ -1,7 +1,7 @@
 //! Pieces of objects on a local disk, bounded in bytes.
 //!
-//! One file a piece: its bytes, then their CRC-32C (4 bytes, little-endian). A piece is written under another name and renamed,
-//! so that one is there whole or not at all; what is damaged is as good as not there.
+//! One file a piece: its bytes, then the CRC-32C of every 16 KiB of them (4 bytes each, little-endian). A piece is written under another
+//! name and renamed, so that one is there whole or not at all; what is damaged is as good as not there.
 //!
 //! Shuffled epochs read every piece about equally often, in another order each time. Under such a load a cache that makes room by
 //! dropping pieces of the same set drops what it will be asked for next. So what the objects of this process brought in stays, and when
@@ -10,16 +10,21 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use super::PositionedFile;
+
 /// Held by the process that writes into the cache.
 const LOCK: &str = "lock";
-const CHECKSUM: usize = 4;
+/// Bytes that share a checksum: no more than these is read around what is asked for.
+const CHUNK: u64 = 16 << 10;
+const CHECKSUM: u64 = 4;
 
 /// Which piece of which object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -119,16 +124,18 @@ impl BlockCache {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A piece of `len` bytes: the one that is kept, or what `fetch` brings, which is kept. `None` when it is not here and there is no room
-    /// for it. Only one thread fetches a piece; others wait for it.
+    /// The bytes `range` of a piece of `len` bytes: of the one that is kept, or of what `fetch` brings, which is kept. `None` when it is not
+    /// here and there is no room for it. Only one thread fetches a piece; others wait for it.
     pub(super) fn get(
         &self,
         id: BlockId,
         len: u64,
+        range: Range<u64>,
         fetch: impl FnOnce() -> io::Result<Bytes>,
     ) -> io::Result<Option<Bytes>> {
+        let stored = len + CHECKSUM * len.div_ceil(CHUNK);
         loop {
-            if let Some(bytes) = self.read(id, len) {
+            if let Some(bytes) = self.read(id, len, &range) {
                 return Ok(Some(bytes));
             }
             let mut state = self.state();
@@ -137,37 +144,44 @@ impl BlockCache {
                 drop(self.fetched.wait(state));
                 continue;
             }
-            if self.lock.is_none() || !state.make_room(&self.folder, len + CHECKSUM as u64) {
+            if self.lock.is_none() || !state.make_room(&self.folder, stored) {
                 return Ok(None);
             }
             state.fetching.insert(id);
             break;
         }
-        let fetching = Fetching { cache: self, id, kept: false, len: len + CHECKSUM as u64 };
+        let fetching = Fetching { cache: self, id, kept: false, len: stored };
         // Another thread may have brought it since this one looked.
-        if let Some(bytes) = self.read(id, len) {
+        if let Some(bytes) = self.read(id, len, &range) {
             return Ok(Some(bytes));
         }
         let bytes = fetch()?;
         fetching.keep(&bytes);
-        Ok(Some(bytes))
+        Ok(Some(bytes.slice(range.start as usize..range.end as usize)))
     }
 
-    fn read(&self, id: BlockId, len: u64) -> Option<Bytes> {
-        let file = File::open(self.folder.join(id.name())).ok()?;
-        let mut bytes = Vec::with_capacity(len as usize + CHECKSUM + 1);
-        let read = file.take(len + CHECKSUM as u64 + 1).read_to_end(&mut bytes);
-        let whole = read.is_ok() && bytes.len() as u64 == len + CHECKSUM as u64;
-        if let Some((body, sum)) = bytes.split_last_chunk::<CHECKSUM>()
-            && whole
-            && crc32c::crc32c(body) == u32::from_le_bytes(*sum)
-        {
-            bytes.truncate(len as usize);
-            return Some(bytes.into());
+    /// Damage is a `None`: the piece will be written over. Its bytes are counted twice then: rather too few are kept than too many.
+    fn read(&self, id: BlockId, len: u64, range: &Range<u64>) -> Option<Bytes> {
+        let file = PositionedFile::new(File::open(self.folder.join(id.name())).ok()?);
+        if file.len().ok()? != len + CHECKSUM * len.div_ceil(CHUNK) {
+            return None;
         }
-        // Damaged: it will be written over. Its bytes are counted twice then: rather too few are kept than too many.
-        None
+        let chunks = range.start / CHUNK..range.end.div_ceil(CHUNK);
+        let start = chunks.start * CHUNK;
+        let mut bytes = vec![0; ((chunks.end * CHUNK).min(len) - start) as usize];
+        let mut sums = vec![0; (CHECKSUM * (chunks.end - chunks.start)) as usize];
+        file.read_exact_at(&mut bytes, start).ok()?;
+        file.read_exact_at(&mut sums, len + CHECKSUM * chunks.start).ok()?;
+        if checksums(&bytes) != sums {
+            return None;
+        }
+        Some(Bytes::from(bytes).slice((range.start - start) as usize..(range.end - start) as usize))
     }
+}
+
+/// The checksum of every chunk.
+fn checksums(bytes: &[u8]) -> Vec<u8> {
+    bytes.chunks(CHUNK as usize).flat_map(|chunk| crc32c::crc32c(chunk).to_le_bytes()).collect()
 }
 
 impl State {
@@ -202,7 +216,7 @@ impl Fetching<'_> {
         let write = || -> io::Result<()> {
             let mut file = tempfile::NamedTempFile::with_prefix_in(".tmp", &self.cache.folder)?;
             file.write_all(bytes)?;
-            file.write_all(&crc32c::crc32c(bytes).to_le_bytes())?;
+            file.write_all(&checksums(bytes))?;
             file.persist(self.cache.folder.join(self.id.name()))?;
             Ok(())
         };

@@ -312,10 +312,9 @@ impl Object {
                 let fetch = || self.fetch(whole.clone());
                 let wanted = range.start.max(whole.start)..range.end.min(whole.end);
                 let into = &mut buffer[(wanted.start - offset) as usize..(wanted.end - offset) as usize];
-                match cache.get(BlockId { object: id, block }, whole.end - whole.start, fetch)? {
-                    Some(bytes) => into.copy_from_slice(
-                        &bytes[(wanted.start - whole.start) as usize..(wanted.end - whole.start) as usize],
-                    ),
+                let within = wanted.start - whole.start..wanted.end - whole.start;
+                match cache.get(BlockId { object: id, block }, whole.end - whole.start, within, fetch)? {
+                    Some(bytes) => into.copy_from_slice(&bytes),
                     // The rest of the range in one request: what could be had from the cache of it is little.
                     None => {
                         let rest = wanted.start..range.end;
