@@ -1,13 +1,15 @@
 //! What image set lies at a path.
 
 mod listing;
+mod parquet;
 mod parts;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use self::listing::Listing;
+use self::listing::{Listing, is_parquet};
+use self::parquet::{open_parquet, open_split_parquet};
 use self::parts::{open_class_folders, open_split_folders, open_split_shards};
 use crate::source::{Cifar, CifarKind, Digits, Folder, Idx, Manifest, ManifestParts, Scan, Shards, Source};
 use crate::storage::{Storage, What};
@@ -40,6 +42,8 @@ impl DataSet {
     ///   `test` or `testing`, in any letter case: ImageNet, and the original Tiny-ImageNet, whose validation classes are in
     ///   `val/val_annotations.txt`;
     /// - tar shards with indexes, or `train` beside folders of other parts that hold them, or a single one;
+    /// - Parquet files as Hugging Face has them (feature `parquet`): one; a folder of them, or its folder `data`, in parts by the beginning of
+    ///   their names (`train-00000-of-00005.parquet`, `validation-…`, `test-…`); or `train` beside folders of other parts that hold them;
     /// - the IDX files of MNIST and its relatives, `train-images*`, `train-labels*` and `t10k-*`, gzipped or not;
     /// - the binary files of CIFAR-10 and CIFAR-100, or a single file of their records;
     /// - the folders that torchvision puts these into: `MNIST/raw`, `FashionMNIST/raw`, `KMNIST/raw`,
@@ -80,9 +84,18 @@ impl DataSet {
             if inside.has_shards() {
                 return open_split_shards(&found, &train);
             }
+            if inside.has_parquet() {
+                return open_split_parquet(&found, &inside);
+            }
         }
         if found.has_shards() {
             return Ok(Self::from_parts(Shards::open_in(&storage, &path, None)?, None, None));
+        }
+        if found.has_parquet() {
+            return open_parquet(&found);
+        }
+        if let Some(inside) = found.parquet_inside()? {
+            return open_parquet(&inside);
         }
         if !storage.is_disk() {
             return open_class_folders(&found, scan);
@@ -243,6 +256,9 @@ fn open_file(storage: &Storage, path: &Path) -> Result<DataSet> {
     }
     if name.ends_with(".tar") {
         return Ok(DataSet::from_parts(Shards::open_in(storage, path, None)?, None, None));
+    }
+    if is_parquet(&name) {
+        return parquet::open_one(storage, path);
     }
     let message = "this is one file, not an image set; give the folder that has class folders, IDX or CIFAR files, \
                    or a .csv, .tsv or .jsonl file of paths and labels";

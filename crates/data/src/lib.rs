@@ -4,7 +4,8 @@
 //!
 //! 1. [`Image`] and [`decode`]: bytes of any common format become 8-bit pixels as a person sees them; [`jpeg`] decodes only the part
 //!    of a photo that a crop needs.
-//! 2. [`Source`]: a numbered set of labelled images, from class folders, lists, tar shards, IDX or CIFAR files, memory, or drawn.
+//! 2. [`Source`]: a numbered set of labelled images, from class folders, lists, tar shards, Parquet (feature
+//!    `parquet`), IDX or CIFAR files, memory, or drawn.
 //! 3. [`DataSet`]: the train, validation and test parts found at a path; [`mod@check`] tells what is wrong with them, and
 //!    [`dataset_stats`] what they are like.
 //! 4. [`Preprocess`]: what a network wants to see, and how to make it from an image.

@@ -61,6 +61,8 @@ mod tests;
 pub use indexer::{IndexOptions, IndexProgress, IndexReport, index};
 pub use record::{Codec, Record};
 
+#[cfg(feature = "parquet")]
+pub(crate) use class::{Class, MAX_CLASS_NAME, MAX_CLASSES};
 pub(crate) use index_file::{Classes, IndexFile};
 pub(crate) use open_files::OpenFiles;
 pub(crate) use record::Head;

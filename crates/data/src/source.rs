@@ -4,8 +4,11 @@ mod cifar;
 mod digits;
 mod folder;
 mod idx;
+mod labels;
 mod manifest;
 mod memory;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod paths;
 mod scan;
 mod shards;
@@ -14,6 +17,8 @@ mod stamp;
 mod subset;
 mod tree;
 
+#[cfg(feature = "parquet")]
+pub use self::parquet::Parquet;
 pub use cifar::{Cifar, CifarKind};
 pub use digits::Digits;
 pub use folder::{Folder, image_files};

@@ -158,6 +158,8 @@ macro_rules! dataset {
 }
 
 dataset!(Folder, Manifest, Shards, Idx, Cifar, Memory, Digits, Subset);
+#[cfg(feature = "parquet")]
+dataset!(crate::source::Parquet);
 
 /// A [`Loader`] as Burn's `DataLoader`: each call of `iter` is the next epoch.
 #[derive(Debug)]

@@ -52,6 +52,20 @@ impl Listing {
         self.folders.is_empty() && self.files.iter().any(|name| name.ends_with(".tar"))
     }
 
+    /// Whether it holds Parquet files. Beside class folders such a file is something else.
+    pub(super) fn has_parquet(&self) -> bool {
+        self.folders.is_empty() && self.files.iter().any(|name| is_parquet(name))
+    }
+
+    /// The folder `data` in this one, if it holds Parquet files: where Hugging Face puts them.
+    pub(super) fn parquet_inside(&self) -> Result<Option<Self>> {
+        if self.folders.len() != 1 {
+            return Ok(None);
+        }
+        let Some(data) = self.only_folder(&["data"])? else { return Ok(None) };
+        Ok(Some(self.inside(&data)?).filter(Self::has_parquet))
+    }
+
     pub(super) fn has_bin(&self) -> bool {
         self.files.iter().any(|name| name.ends_with(".bin"))
     }
@@ -81,6 +95,11 @@ impl Listing {
         }
         Ok(inside.pop().map(|(_, found)| found))
     }
+}
+
+/// Whether a file of this name is a Parquet file.
+pub(super) fn is_parquet(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
 }
 
 /// Where torchvision and the original archives put their files.

@@ -1,4 +1,4 @@
-//! Many shards, few open files.
+//! Many files, few of them open.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::{Error, ErrorKind, Result};
 /// Files held open at once: well below the 1,024 that systems allow a process.
 const MAX_OPEN: usize = 400;
 
-/// Shards that are opened when they are read, and closed when too many are open.
+/// Files that are opened when they are read, and closed when too many are open.
 #[derive(Debug)]
 pub(crate) struct OpenFiles {
     storage: Storage,
@@ -59,7 +59,7 @@ impl OpenFiles {
             let len = file.len().map_err(|e| Error::at(&shard.path, e))?;
             if len != shard.len {
                 let message = format!(
-                    "the shard had {} bytes and has {len} now; it must not change while it is used",
+                    "the file had {} bytes and has {len} now; it must not change while it is used",
                     shard.len
                 );
                 return Err(Error::at(&shard.path, ErrorKind::Corrupt(message)));

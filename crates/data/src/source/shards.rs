@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::labels::Labels;
 use super::{Source, Stored};
 use crate::shard::manifest::{Manifest, list_shards};
 use crate::shard::{Classes, IndexFile, OpenFiles, Record, raw};
@@ -37,34 +38,6 @@ struct Located {
     block: u32,
     len: u32,
     crc: u32,
-}
-
-/// A label a sample, as narrow as the number of classes allows.
-#[derive(Debug)]
-enum Labels {
-    Bytes(Vec<u8>),
-    Shorts(Vec<u16>),
-    Words(Vec<u32>),
-}
-
-impl Labels {
-    fn narrow(labels: Vec<u32>, classes: usize) -> Self {
-        if classes <= 1 << 8 {
-            Self::Bytes(labels.into_iter().map(|label| label as u8).collect())
-        } else if classes <= 1 << 16 {
-            Self::Shorts(labels.into_iter().map(|label| label as u16).collect())
-        } else {
-            Self::Words(labels)
-        }
-    }
-
-    fn get(&self, index: usize) -> u32 {
-        match self {
-            Self::Bytes(labels) => labels[index].into(),
-            Self::Shorts(labels) => labels[index].into(),
-            Self::Words(labels) => labels[index],
-        }
-    }
 }
 
 /// What the indexes of a set say, before its classes are known.
@@ -122,7 +95,7 @@ impl Shards {
             What::File => vec![path.to_owned()],
             What::Folder => shards_of(storage, path, manifest.as_ref())?,
         };
-        let mut loading = Loading::open(storage, path, shards)?;
+        let mut loading = Loading::open(storage, path, &shards)?;
         loading.name_numbers(manifest.as_ref());
         let class_names = match (class_names, manifest) {
             (Some(names), _) => names.to_vec(),
@@ -167,7 +140,7 @@ impl Shards {
 }
 
 impl Loading {
-    fn open(storage: &Storage, path: &Path, shards: Vec<PathBuf>) -> Result<Self> {
+    fn open(storage: &Storage, path: &Path, shards: &[PathBuf]) -> Result<Self> {
         let mut loading = Self { starts: vec![0], ..Self::default() };
         for some in shards.chunks(OPENED_AT_ONCE) {
             for (shard, opened) in some.iter().zip(open_all(storage, some)) {

@@ -78,7 +78,7 @@ impl Objects {
         let url = Url::parse(text).map_err(|e| wrong(format!("this is no address: {e}")))?;
         let (scheme, mut root_key) = ObjectStoreScheme::parse(&url)
             .map_err(|_| wrong(format!("this kind of address is not known; it must be {KNOWN}")))?;
-        // A shard alone: its index lies beside it.
+        // A shard alone: its index lies beside it. A Parquet file: so do others.
         let mut root = address;
         if is_file(address)
             && let Some(parent) = address.parent()
@@ -155,7 +155,7 @@ impl Objects {
         Ok(self.remember(&ObjectMeta { location: key.clone(), ..meta }))
     }
 
-    /// Only shards are files; all else is a folder, which may turn out to be empty.
+    /// Only shards and Parquet files are files; all else is a folder, which may turn out to be empty.
     pub(super) fn look(&self, path: &Path) -> Result<What> {
         if !is_file(path) {
             return Ok(What::Folder);
@@ -431,7 +431,8 @@ fn client(
 }
 
 fn is_file(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tar"))
+    let is = |kind: &str| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(kind));
+    is("tar") || is("parquet")
 }
 
 /// What a failure means to whoever gave the address.
