@@ -10,7 +10,8 @@ mod objects;
 mod options;
 mod positioned;
 
-#[cfg(all(test, feature = "object-store"))]
+#[cfg(feature = "object-store")]
+#[cfg(test)]
 mod tests;
 
 use std::fs;
