@@ -120,6 +120,11 @@ pub enum ErrorKind {
     /// A class is missing, empty or alone.
     #[error("{0}")]
     Classes(String),
+    /// Nothing says what a picture shows.
+    #[error(
+        "the picture has no label (-1), as those of test parts whose labels are kept secret; it can be neither learned from nor measured on"
+    )]
+    Unlabelled,
     /// A setting that this data cannot satisfy.
     #[error("{0}")]
     Setting(String),

@@ -63,6 +63,7 @@ impl<'a> Labelling<'a> {
             let most = known.unwrap_or(MAX_CLASSES as usize);
             match u32::try_from(value) {
                 Ok(label) if (label as usize) < most => Ok(label),
+                _ if value == -1 => Err(ErrorKind::Unlabelled),
                 _ if known.is_some() => {
                     Err(corrupt(format!("label {value} is out of range, there are {most} classes")))
                 }

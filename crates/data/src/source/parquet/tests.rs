@@ -316,9 +316,11 @@ fn what_is_missing_is_named() {
         let error = failure(&Writing::new(pictures, labels(6, 2)));
         assert!(error.contains(expected), "{error}");
     }
-    for (label, expected) in
-        [(-1, "label -1 is out of range"), (1 << 40, "label 1099511627776 is out of range")]
-    {
+    for (label, expected) in [
+        (-1, "the picture has no label (-1)"),
+        (-2, "label -2 is out of range"),
+        (1 << 40, "label 1099511627776 is out of range"),
+    ] {
         let error = failure(&Writing::new(pictures(1), vec![Some(label)]));
         assert!(error.contains("record 0") && error.contains(expected), "{error}");
     }
@@ -402,6 +404,11 @@ fn parts_are_found() {
     part(2).write(&root.path().join("train.parquet"));
     let set = DataSet::open(root.path()).unwrap();
     assert_eq!((set.train.len(), set.left_out.len()), (2, 2));
+    let mut secret = Writing::new(pictures(2), vec![Some(-1); 2]);
+    secret.names = Some(r#"["cat", "dog"]"#);
+    secret.write(&root.path().join("test.parquet"));
+    let set = DataSet::open(root.path()).unwrap();
+    assert!(set.test.is_none() && set.left_out[0].ends_with("test.parquet: the pictures have no labels"));
     std::fs::rename(root.path().join("train.parquet"), root.path().join("test.parquet")).unwrap();
     let error = DataSet::open(root.path()).unwrap_err().to_string();
     assert!(error.contains("none for training"), "{error}");
