@@ -56,7 +56,9 @@ impl Storage {
     ///
     /// Credentials and endpoints come from the environment, under the names that the tools of each provider use: `AWS_ACCESS_KEY_ID`,
     /// `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_SKIP_SIGNATURE=true` for buckets open to all,
-    /// `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_NAME`, `AZURE_STORAGE_ACCOUNT_KEY`.
+    /// `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_NAME`, `AZURE_STORAGE_ACCOUNT_KEY`. Profiles in `~/.aws` are not read:
+    /// `aws configure export-credentials --format env` turns one into variables. Web servers are asked without
+    /// credentials.
     ///
     /// # Errors
     ///

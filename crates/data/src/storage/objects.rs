@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::StreamExt;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
@@ -20,6 +20,7 @@ use object_store::{
     BackoffConfig, ClientConfigKey, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt,
     ObjectStoreScheme, RetryConfig,
 };
+use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
 use url::Url;
 
@@ -68,6 +69,8 @@ pub(super) struct Object {
     objects: Arc<Objects>,
     key: Key,
     version: Version,
+    /// Which object this is, to the cache.
+    id: u128,
 }
 
 impl Objects {
@@ -78,6 +81,9 @@ impl Objects {
         let url = Url::parse(text).map_err(|e| wrong(format!("this is no address: {e}")))?;
         let (scheme, mut root_key) = ObjectStoreScheme::parse(&url)
             .map_err(|_| wrong(format!("this kind of address is not known; it must be {KNOWN}")))?;
+        if url.query().is_some() {
+            return Err(wrong("an address with a query (`?…`) is not read; give one without".into()));
+        }
         // A shard alone: its index lies beside it. A Parquet file: so do others.
         let mut root = address;
         if is_file(address)
@@ -120,13 +126,18 @@ impl Objects {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, ErrorKind> {
-        let lost = || ErrorKind::Worker("the thread that asks the object storage has stopped".into());
         let (answer, answered) = mpsc::sync_channel(1);
-        let runtime = self.runtime.as_ref().ok_or_else(lost)?;
-        runtime.spawn(async move {
+        self.spawn(async move {
             let _ = answer.send(work.await);
         });
-        answered.recv().map_err(|_| lost())
+        let lost = "the thread that asks the object storage has stopped";
+        answered.recv().map_err(|_| ErrorKind::Worker(lost.into()))
+    }
+
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(work);
+        }
     }
 
     /// The key of the file at `path`.
@@ -200,24 +211,18 @@ impl Objects {
             }
             let (store, prefix) = (self.store.clone(), self.key(folder)?);
             let above = prefix.parts().count();
-            // Pages are told as they come; there are few at a time.
-            let (found, pages) = mpsc::sync_channel(TELL_EVERY);
-            let runtime = self.runtime.as_ref();
-            let task = async move {
+            // Objects are told as they come.
+            let (tell, told) = mpsc::channel();
+            self.spawn(async move {
                 let mut objects = store.list(Some(&prefix));
-                loop {
-                    let next = objects.try_next().await.transpose();
-                    let last = !matches!(next, Some(Ok(_)));
-                    if next.is_some_and(|next| found.send(next).is_err()) || last {
+                while let Some(object) = objects.next().await {
+                    if tell.send(object).is_err() {
                         return;
                     }
                 }
-            };
-            if let Some(runtime) = runtime {
-                runtime.spawn(async { tokio::task::spawn(task).await });
-            }
+            });
             let mut names = Vec::new();
-            for object in pages {
+            for object in told {
                 let object = object.map_err(|e| refused(&e))?;
                 self.remember(&object);
                 let below: Vec<_> =
@@ -239,7 +244,8 @@ impl Objects {
     fn object(self: &Arc<Self>, path: &Path) -> Result<Object, ErrorKind> {
         let key = self.key(path)?;
         let version = self.version(&key)?;
-        Ok(Object { objects: self.clone(), key, version })
+        let id = version.id(&self.store.to_string(), &key);
+        Ok(Object { objects: self.clone(), key, version, id })
     }
 
     pub(super) fn read(
@@ -282,6 +288,19 @@ impl Version {
         Self { len: meta.size, tag: meta.e_tag.as_ref().map(hash), modified: meta.last_modified.timestamp() }
     }
 
+    /// What tells this version of the object at `key` of `store` from all others.
+    fn id(self, store: &str, key: &Key) -> u128 {
+        let mut hash = Sha256::new();
+        hash.update(store);
+        hash.update([0]);
+        hash.update(key.as_ref());
+        hash.update([0]);
+        hash.update(self.tag.unwrap_or(self.modified as u64).to_le_bytes());
+        hash.update(self.len.to_le_bytes());
+        let digest = hash.finalize();
+        u128::from_le_bytes(std::array::from_fn(|n| digest[n]))
+    }
+
     /// Whether both can be of one object.
     fn is(self, other: Self) -> bool {
         let same = match (self.tag, other.tag) {
@@ -305,7 +324,6 @@ impl Object {
             return Ok(());
         }
         if let Some(cache) = &self.objects.cache {
-            let id = self.cache_id();
             let blocks = range.start / BlockCache::BLOCK..(range.end - 1) / BlockCache::BLOCK + 1;
             for block in blocks {
                 let whole = block * BlockCache::BLOCK..((block + 1) * BlockCache::BLOCK).min(self.len());
@@ -313,7 +331,7 @@ impl Object {
                 let wanted = range.start.max(whole.start)..range.end.min(whole.end);
                 let into = &mut buffer[(wanted.start - offset) as usize..(wanted.end - offset) as usize];
                 let within = wanted.start - whole.start..wanted.end - whole.start;
-                match cache.get(BlockId { object: id, block }, whole.end - whole.start, within, fetch)? {
+                match cache.get(BlockId { object: self.id, block }, whole.end - whole.start, within, fetch)? {
                     Some(bytes) => into.copy_from_slice(&bytes),
                     // The rest of the range in one request: what could be had from the cache of it is little.
                     None => {
@@ -327,20 +345,6 @@ impl Object {
         }
         buffer.copy_from_slice(&self.fetch(range)?);
         Ok(())
-    }
-
-    /// Which object this is, to the cache.
-    fn cache_id(&self) -> u128 {
-        use sha2::{Digest, Sha256};
-        let mut hash = Sha256::new();
-        hash.update(self.objects.store.to_string());
-        hash.update([0]);
-        hash.update(self.key.as_ref());
-        hash.update([0]);
-        hash.update(self.version.tag.unwrap_or(self.version.modified as u64).to_le_bytes());
-        hash.update(self.version.len.to_le_bytes());
-        let digest = hash.finalize();
-        u128::from_le_bytes(std::array::from_fn(|n| digest[n]))
     }
 
     /// Asks for these bytes, again while an answer breaks off.

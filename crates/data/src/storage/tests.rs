@@ -203,9 +203,12 @@ fn an_object_that_changes_while_it_is_used_is_an_error() {
 
 #[test]
 fn an_address_that_leads_nowhere_says_what_it_may_be() {
-    for (address, what) in
-        [("ftp://host/photos", "s3://BUCKET"), ("s3:// /", "no address"), ("://x", "no address")]
-    {
+    for (address, what) in [
+        ("ftp://host/photos", "s3://BUCKET"),
+        ("s3:// /", "no address"),
+        ("://x", "no address"),
+        ("https://host/photos?signature=1", "a query"),
+    ] {
         let error = Storage::of(address, &options(None)).unwrap_err().to_string();
         assert!(error.contains(what), "{error}");
     }
