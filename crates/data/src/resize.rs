@@ -1,5 +1,8 @@
 //! Resampling: a part of a picture, at another size.
 
+#[cfg(target_arch = "x86_64")]
+mod bilinear;
+
 use std::cell::RefCell;
 
 use fast_image_resize::images::{Image as Target, ImageRef, TypedImage, TypedImageRef};
@@ -93,28 +96,48 @@ pub fn resize(image: &Image, width: u32, height: u32) -> Image {
 /// If `width` or `height` is 0, or the picture has no pixels.
 #[must_use]
 pub fn resize_region(image: &Image, region: &Region, width: u32, height: u32, filter: Filter) -> Image {
-    resize_pixels(image.into(), region, width, height, filter)
+    resize_pixels(image.into(), region, width, height, filter, false)
 }
 
-/// [`resize_region`] of a picture that lies elsewhere.
+/// [`resize_region`] of a picture that lies elsewhere, mirrored if `mirror`.
 pub(crate) fn resize_pixels(
     image: Pixels<'_>,
     region: &Region,
     width: u32,
     height: u32,
     filter: Filter,
+    mirror: bool,
 ) -> Image {
     assert!(width > 0 && height > 0 && !image.bytes.is_empty(), "an image has at least one pixel");
     let region = region.within(image.width, image.height);
-    if let Some((left, top)) = region.whole_pixels(width, height) {
-        return cut(image, left, top, width, height);
+    let mut resized = match (region.whole_pixels(width, height), filter) {
+        (Some((left, top)), _) => cut(image, left, top, width, height),
+        (None, Filter::Nearest) => nearest(image, &region, width, height),
+        (None, Filter::Bilinear) => {
+            if let Some(resized) = bilinear(image, &region, width, height, mirror) {
+                return resized;
+            }
+            convolve(image, &region, width, height, FilterType::Bilinear)
+        }
+        (None, Filter::Bicubic) => precisely(image, &region, width, height, FilterType::CatmullRom, 2.0),
+        (None, Filter::Lanczos) => precisely(image, &region, width, height, FilterType::Lanczos3, 3.0),
+    };
+    if mirror {
+        resized.mirror();
     }
-    match filter {
-        Filter::Nearest => nearest(image, &region, width, height),
-        Filter::Bilinear => convolve(image, &region, width, height, FilterType::Bilinear),
-        Filter::Bicubic => precisely(image, &region, width, height, FilterType::CatmullRom, 2.0),
-        Filter::Lanczos => precisely(image, &region, width, height, FilterType::Lanczos3, 3.0),
+    resized
+}
+
+/// The fast way, where there is one.
+fn bilinear(image: Pixels<'_>, region: &Region, width: u32, height: u32, mirror: bool) -> Option<Image> {
+    #[cfg(target_arch = "x86_64")]
+    if image.channels == 3 {
+        let mut pixels = vec![0; width as usize * height as usize * 3];
+        bilinear::resize(image, region, (width, height), mirror, &mut pixels)?;
+        return Some(Image::new(width, height, 3, pixels));
     }
+    let _ = (image, region, width, height, mirror);
+    None
 }
 
 /// By way of 16 bits a value. Filters with negative weights go beyond black and white, where the result of the first direction is cut off:

@@ -59,11 +59,7 @@ fn show<T>(image: &Image, choose: impl FnOnce(u32, u32) -> Option<(View, T)>) ->
 
 /// `region` of `pixels` at the size of the view, mirrored if it says so.
 fn take(pixels: Pixels<'_>, region: &Region, view: &View) -> Image {
-    let mut image = resize_pixels(pixels, region, view.out_width, view.out_height, view.filter);
-    if view.mirror {
-        image.mirror();
-    }
-    image
+    resize_pixels(pixels, region, view.out_width, view.out_height, view.filter, view.mirror)
 }
 
 /// Width and height, exchanged for a picture that lies on its side.
@@ -89,8 +85,10 @@ fn jpeg_view(bytes: &[u8], header: &jpeg::Header, upright: &View, exact: bool) -
         let held = pixels.get(..size).unwrap_or_default();
         let pixels =
             Pixels { width: window.width, height: window.height, channels: header.channels, bytes: held };
-        let shown = take(pixels, &region, &View { mirror: false, ..view });
-        let mut shown = turn(shown, header.orientation);
+        if header.orientation == 1 {
+            return Ok(take(pixels, &region, upright));
+        }
+        let mut shown = turn(take(pixels, &region, &View { mirror: false, ..view }), header.orientation);
         if upright.mirror {
             shown.mirror();
         }
