@@ -72,7 +72,7 @@ pub(super) fn resize(
             across.reverse();
         }
         group(across, groups);
-        let pairs = if across.iter().all(|tap| tap.weights[2..] == [0, 0]) { 1 } else { 2 };
+        let pairs_across = pairs(across);
         let first = down.iter().map(|tap| tap.start).min()?;
         let last = down.iter().map(|tap| tap.start + TAPS).max()?;
         let stride = image.width as usize * 3;
@@ -81,14 +81,17 @@ pub(super) fn resize(
         rows.resize((last - first) * padded, 0);
         for (number, wide) in (first..last).zip(rows.chunks_exact_mut(padded)) {
             let pixels = &image.bytes[number * stride..];
-            match pairs {
+            match pairs_across {
                 1 => v3.vectorize(Across::<1> { v3, pixels, groups, wide }),
                 _ => v3.vectorize(Across::<2> { v3, pixels, groups, wide }),
             }
         }
         for (tap, out) in down.iter().zip(out.chunks_exact_mut(row)) {
             let rows = &rows[(tap.start - first) * padded..][..TAPS * padded];
-            v3.vectorize(Down { v3, rows, padded, weights: tap.weights, out });
+            match pairs(&[*tap]) {
+                1 => v3.vectorize(Down::<1> { v3, rows, padded, weights: tap.weights, out }),
+                _ => v3.vectorize(Down::<2> { v3, rows, padded, weights: tap.weights, out }),
+            }
         }
         Some(())
     })
@@ -104,21 +107,25 @@ fn taps(taps: &mut Vec<Tap>, from: f64, length: f64, count: u32, side: u32) -> O
         return None;
     }
     taps.clear();
+    let steepness = 1.0 / support;
     for place in 0..count {
         let center = from + (f64::from(place) + 0.5) * scale;
         let start = ((center - support + 0.5) as usize).min(side - TAPS);
-        let mut exact = [0.0; TAPS];
-        for (at, weight) in exact.iter_mut().enumerate() {
-            *weight = (1.0 - ((start + at) as f64 - center + 0.5).abs() / support).max(0.0);
-        }
+        let exact: [f64; TAPS] =
+            std::array::from_fn(|at| (1.0 - ((start + at) as f64 - center + 0.5).abs() * steepness).max(0.0));
         let whole = f64::from(1 << SHIFT) / exact.iter().sum::<f64>();
-        // Rounded so that they add up.
         let mut weights = exact.map(|weight| (weight * whole + 0.5) as i16);
-        let largest = (0..TAPS).max_by(|a, b| exact[*a].total_cmp(&exact[*b]))?;
+        // What rounding leaves goes to the largest, so that they add up.
+        let largest = (1..TAPS).fold(0, |largest, at| if exact[at] > exact[largest] { at } else { largest });
         weights[largest] += ((1 << SHIFT) - weights.iter().map(|w| i32::from(*w)).sum::<i32>()) as i16;
         taps.push(Tap { start, weights });
     }
     Some(())
+}
+
+/// Whether the first two pixels are enough for all, as they are where a picture grows.
+fn pairs(taps: &[Tap]) -> usize {
+    if taps.iter().all(|tap| tap.weights[2..] == [0, 0]) { 1 } else { 2 }
 }
 
 fn group(taps: &[Tap], groups: &mut Vec<Group>) {
@@ -173,17 +180,13 @@ impl<const PAIRS: usize> pulp::NullaryFnOnce for Across<'_, PAIRS> {
         let spread = SPREAD.map(twice);
         let dense = twice(DENSE);
         for (number, group) in groups.iter().enumerate() {
-            let sums: [__m256i; 4] = std::array::from_fn(|register| {
-                let [low, high] = [register, GROUP / 2 + register].map(|n| load(pixels, group.starts[n]));
-                let bytes = v3.avx._mm256_set_m128i(high, low);
-                let mut sum: __m256i = cast(HALF);
-                for (spread, weights) in spread.iter().zip(group.weights[register]).take(PAIRS) {
-                    let values = v3.avx2._mm256_shuffle_epi8(bytes, *spread);
-                    let products = v3.avx2._mm256_madd_epi16(values, cast(weights));
-                    sum = v3.avx2._mm256_add_epi32(sum, products);
-                }
-                v3.avx2._mm256_srai_epi32::<SHIFT>(sum)
-            });
+            // Written out: closures of arrays would not be compiled for this processor.
+            let sums = [
+                sum::<PAIRS>(v3, pixels, group, 0, &spread),
+                sum::<PAIRS>(v3, pixels, group, 1, &spread),
+                sum::<PAIRS>(v3, pixels, group, 2, &spread),
+                sum::<PAIRS>(v3, pixels, group, 3, &spread),
+            ];
             let first = v3.avx2._mm256_packs_epi32(sums[0], sums[1]);
             let last = v3.avx2._mm256_packs_epi32(sums[2], sums[3]);
             let bytes = v3.avx2._mm256_packus_epi16(first, last);
@@ -196,6 +199,27 @@ impl<const PAIRS: usize> pulp::NullaryFnOnce for Across<'_, PAIRS> {
             store(out, 12, high);
         }
     }
+}
+
+/// The output pixels of one register, a number of 32 bits a channel.
+#[inline(always)]
+fn sum<const PAIRS: usize>(
+    v3: V3,
+    pixels: &[u8],
+    group: &Group,
+    register: usize,
+    spread: &[__m256i; 2],
+) -> __m256i {
+    let low = load(pixels, group.starts[register]);
+    let high = load(pixels, group.starts[GROUP / 2 + register]);
+    let bytes = v3.avx._mm256_set_m128i(high, low);
+    let mut sum: __m256i = cast(HALF);
+    for (spread, weights) in spread.iter().zip(&group.weights[register]).take(PAIRS) {
+        let values = v3.avx2._mm256_shuffle_epi8(bytes, *spread);
+        let products = v3.avx2._mm256_madd_epi16(values, cast(*weights));
+        sum = v3.avx2._mm256_add_epi32(sum, products);
+    }
+    v3.avx2._mm256_srai_epi32::<SHIFT>(sum)
 }
 
 /// Sixteen bytes, of which twelve are needed and there.
@@ -224,7 +248,7 @@ fn store(out: &mut [u8], start: usize, bytes: [u8; 16]) {
 }
 
 /// Makes one row of the result of four wide rows.
-struct Down<'a> {
+struct Down<'a, const PAIRS: usize> {
     v3: V3,
     rows: &'a [u8],
     padded: usize,
@@ -232,7 +256,7 @@ struct Down<'a> {
     out: &'a mut [u8],
 }
 
-impl pulp::NullaryFnOnce for Down<'_> {
+impl<const PAIRS: usize> pulp::NullaryFnOnce for Down<'_, PAIRS> {
     type Output = ();
 
     #[inline(always)]
@@ -245,10 +269,10 @@ impl pulp::NullaryFnOnce for Down<'_> {
         let rows: [&[u8]; TAPS] = std::array::from_fn(|row| &rows[row * padded..][..padded]);
         let (chunks, rest) = out.as_chunks_mut::<CHUNK>();
         for (number, chunk) in chunks.iter_mut().enumerate() {
-            *chunk = sixteen(v3, &rows, &weights, number * CHUNK);
+            *chunk = sixteen::<PAIRS>(v3, &rows, &weights, number * CHUNK);
         }
         if !rest.is_empty() {
-            let last = sixteen(v3, &rows, &weights, chunks.len() * CHUNK);
+            let last = sixteen::<PAIRS>(v3, &rows, &weights, chunks.len() * CHUNK);
             rest.copy_from_slice(&last[..rest.len()]);
         }
     }
@@ -256,17 +280,20 @@ impl pulp::NullaryFnOnce for Down<'_> {
 
 /// The bytes from `start` on of a row of the result.
 #[inline(always)]
-fn sixteen(v3: V3, rows: &[&[u8]; TAPS], weights: &[__m256i; 2], start: usize) -> [u8; CHUNK] {
-    let values: [__m256i; TAPS] = std::array::from_fn(|row| {
-        let bytes = load(rows[row], start);
-        v3.avx2._mm256_cvtepu8_epi16(bytes)
-    });
+fn sixteen<const PAIRS: usize>(
+    v3: V3,
+    rows: &[&[u8]; TAPS],
+    weights: &[__m256i; 2],
+    start: usize,
+) -> [u8; CHUNK] {
     let (mut low, mut high): (__m256i, __m256i) = (cast(HALF), cast(HALF));
-    for pair in 0..2 {
-        let (a, b) = (values[2 * pair], values[2 * pair + 1]);
-        let (l, h) = (v3.avx2._mm256_unpacklo_epi16(a, b), v3.avx2._mm256_unpackhi_epi16(a, b));
-        low = v3.avx2._mm256_add_epi32(low, v3.avx2._mm256_madd_epi16(l, weights[pair]));
-        high = v3.avx2._mm256_add_epi32(high, v3.avx2._mm256_madd_epi16(h, weights[pair]));
+    for (rows, weights) in rows.as_chunks::<2>().0.iter().zip(weights).take(PAIRS) {
+        let first = v3.avx2._mm256_cvtepu8_epi16(load(rows[0], start));
+        let second = v3.avx2._mm256_cvtepu8_epi16(load(rows[1], start));
+        let (l, h) =
+            (v3.avx2._mm256_unpacklo_epi16(first, second), v3.avx2._mm256_unpackhi_epi16(first, second));
+        low = v3.avx2._mm256_add_epi32(low, v3.avx2._mm256_madd_epi16(l, *weights));
+        high = v3.avx2._mm256_add_epi32(high, v3.avx2._mm256_madd_epi16(h, *weights));
     }
     let (low, high) = (v3.avx2._mm256_srai_epi32::<SHIFT>(low), v3.avx2._mm256_srai_epi32::<SHIFT>(high));
     let words = v3.avx2._mm256_packs_epi32(low, high);
