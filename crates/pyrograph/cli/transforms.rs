@@ -42,10 +42,11 @@ pub(crate) fn run(args: &TransformsArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `size`, `width=` or `p=0.5`.
+/// `size`, `[width]` or `p=0.5`.
 fn written(argument: &Argument) -> String {
-    match &argument.default {
+    match argument.default.as_deref() {
         None => argument.name.to_owned(),
+        Some("") => format!("[{}]", argument.name),
         Some(value) => format!("{}={value}", argument.name),
     }
 }

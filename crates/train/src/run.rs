@@ -13,7 +13,7 @@ use burn::train::logger::InMemoryMetricLogger;
 use burn::train::{Learner, SupervisedTraining, TrainingStrategy};
 use pyrograph_data::order::Order;
 use pyrograph_data::source::Source;
-use pyrograph_data::tensor::{NormalizeOn, TensorLoader};
+use pyrograph_data::tensor::TensorLoader;
 use pyrograph_data::{Loader, LoaderConfig, Pipeline};
 use pyrograph_infer::{Evaluation, ModelFile, evaluate};
 use pyrograph_model::Model;
@@ -80,16 +80,6 @@ impl Default for RunOptions {
             out: None,
             verbose: false,
             tui: false,
-        }
-    }
-}
-
-impl RunOptions {
-    /// Bytes of pictures cost a GPU a quarter of the transfer; a processor already has them.
-    fn normalize_on(&self) -> NormalizeOn {
-        match self.device_name.split(':').next() {
-            Some("vulkan" | "metal" | "cuda" | "rocm") => NormalizeOn::Device,
-            _ => NormalizeOn::Host,
         }
     }
 }
@@ -213,7 +203,6 @@ fn fit(plan: &Plan, options: &RunOptions, loaders: (Loader, Loader), folder: &Ru
     let learner = Learner::new(network, sgd(&recipe.optim).init(), schedule);
     let scores = (Scores::new(classes), Scores::new(classes));
     let train = TensorLoader::new(train, device.clone()).with_mixing(recipe.mix)?;
-    let train = train.with_normalize_on(options.normalize_on());
     let observer = keep(plan, train.loader().clone(), folder.clone(), options.verbose && !options.tui)?;
     let epochs = Arc::new(EpochLoop::new(
         device.clone(),
