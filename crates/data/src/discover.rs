@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use self::listing::{Listing, is_parquet};
+use self::listing::{Listing, TRAIN, is_parquet};
 use self::parquet::{open_parquet, open_split_parquet};
 use self::parts::{open_class_folders, open_split_folders, open_split_shards};
 use crate::source::{Cifar, CifarKind, Digits, Folder, Idx, Manifest, ManifestParts, Scan, Shards, Source};
@@ -76,7 +76,7 @@ impl DataSet {
         }
         let found = Listing::of(&storage, &path)?;
         // A class may be called "train", too: then it has images in it, not folders.
-        if let Some(train) = found.only_folder(&parts::TRAIN)? {
+        if let Some(train) = found.only_folder(&TRAIN)? {
             let inside = found.inside(&train)?;
             if !inside.folders.is_empty() {
                 return open_split_folders(&found, &train, scan);

@@ -132,8 +132,7 @@ pub(crate) fn resize_pixels(
 fn bilinear(image: Pixels<'_>, region: &Region, width: u32, height: u32, mirror: bool) -> Option<Image> {
     #[cfg(target_arch = "x86_64")]
     if image.channels == 3 {
-        let mut pixels = vec![0; width as usize * height as usize * 3];
-        bilinear::resize(image, region, (width, height), mirror, &mut pixels)?;
+        let pixels = bilinear::resize(image, region, (width, height), mirror)?;
         return Some(Image::new(width, height, 3, pixels));
     }
     let _ = (image, region, width, height, mirror);

@@ -132,14 +132,18 @@ impl Storage {
         }
     }
 
-    /// The files at and below `folder`, as paths from it, in no order; for storage other than disks. `progress` is told how many were found.
-    #[cfg(feature = "object-store")]
-    pub(crate) fn list_below(&self, folder: &Path, progress: &mut dyn FnMut(usize)) -> Result<Vec<String>> {
+    /// The files at and below `folder`, as paths from it, in no order; `None` for disks, which are listed folder by folder. `progress` is told
+    /// how many were found.
+    #[cfg_attr(not(feature = "object-store"), allow(unused_variables))]
+    pub(crate) fn list_below(
+        &self,
+        folder: &Path,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Option<Vec<String>>> {
         match &self.0 {
-            Kind::Disk => {
-                Err(Error::at(folder, ErrorKind::Setting("a disk is listed folder by folder".into())))
-            }
-            Kind::Objects(objects) => objects.list_below(folder, progress),
+            Kind::Disk => Ok(None),
+            #[cfg(feature = "object-store")]
+            Kind::Objects(objects) => objects.list_below(folder, progress).map(Some),
         }
     }
 

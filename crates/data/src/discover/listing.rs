@@ -2,9 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::shard::manifest::list;
+use crate::shard::manifest::Manifest;
 use crate::storage::{Names, Storage};
 use crate::{Error, ErrorKind, Result};
+
+/// The names of the folder of the training part, in any letter case.
+pub(super) const TRAIN: [&str; 2] = ["train", "training"];
+pub(super) const VALID: [&str; 4] = ["val", "valid", "validation", "dev"];
+pub(super) const TEST: [&str; 2] = ["test", "testing"];
 
 /// The names in a folder, hidden ones left out, sorted.
 pub(super) struct Listing {
@@ -16,7 +21,8 @@ pub(super) struct Listing {
 
 impl Listing {
     pub(super) fn of(storage: &Storage, root: &Path) -> Result<Self> {
-        let Names { files, folders } = list(storage, root)?;
+        let Names { files, folders } =
+            if storage.lists() { storage.list(root)? } else { by_manifests(storage, root)? };
         Ok(Self { storage: storage.clone(), root: root.to_owned(), files, folders })
     }
 
@@ -95,6 +101,22 @@ impl Listing {
         }
         Ok(inside.pop().map(|(_, found)| found))
     }
+}
+
+/// What is in `root`, where it cannot be listed: the shards of its manifest, or the folders of parts that have a manifest.
+fn by_manifests(storage: &Storage, root: &Path) -> Result<Names> {
+    if let Some(shards) = Manifest::read(storage, root)?.and_then(|manifest| manifest.shards) {
+        let files = shards.into_iter().map(|shard| shard.name).collect();
+        return Ok(Names { files, folders: Vec::new() });
+    }
+    let mut folders = Vec::new();
+    for part in TRAIN.iter().chain(&VALID).chain(&TEST) {
+        if Manifest::read(storage, &root.join(part))?.is_some() {
+            folders.push((*part).to_owned());
+        }
+    }
+    // Nothing: it says why.
+    if folders.is_empty() { storage.list(root) } else { Ok(Names { files: Vec::new(), folders }) }
 }
 
 /// Whether a file of this name is a Parquet file.

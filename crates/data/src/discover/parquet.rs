@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::DataSet;
-use super::listing::{Listing, is_parquet};
-use super::parts::{TEST, TRAIN, VALID};
+use super::listing::{Listing, TEST, TRAIN, VALID, is_parquet};
 use crate::storage::Storage;
 use crate::{Error, ErrorKind, Result};
 

@@ -4,14 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::DataSet;
-use super::listing::Listing;
+use super::listing::{Listing, TEST, VALID};
 use crate::Result;
 use crate::source::{Folder, Manifest, Scan, Shards, Source};
-
-/// The names of the folder of the training part, in any letter case.
-pub(super) const TRAIN: [&str; 2] = ["train", "training"];
-pub(super) const VALID: [&str; 4] = ["val", "valid", "validation", "dev"];
-pub(super) const TEST: [&str; 2] = ["test", "testing"];
 
 /// The classes of Tiny-ImageNet's validation part.
 const ANNOTATIONS: &str = "val_annotations.txt";

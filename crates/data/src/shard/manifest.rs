@@ -7,13 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::atomic::AtomicFile;
 use super::class::{Class, MAX_CLASSES};
-use crate::storage::{Names, Storage};
+use crate::storage::Storage;
 use crate::{Error, ErrorKind, Result};
 
 /// The name of the file.
 const NAME: &str = "manifest.json";
-/// The folders that may hold a part of a set, where they cannot be listed.
-const PARTS: [&str; 8] = ["dev", "test", "testing", "train", "training", "val", "valid", "validation"];
 /// The largest such file in bytes.
 const MAX_BYTES: u64 = 256 << 20;
 
@@ -94,33 +92,9 @@ pub(crate) fn is_shard_name(name: &str) -> bool {
     name.ends_with(".tar") && !name.starts_with('.') && !name.contains(['/', '\\', ':', '\0'])
 }
 
-/// What is in `folder` itself: where storage cannot be asked, the shards that its manifest lists, or the parts below it that have a
-/// manifest.
-pub(crate) fn list(storage: &Storage, folder: &Path) -> Result<Names> {
-    if storage.lists() {
-        return storage.list(folder);
-    }
-    if let Some(shards) = Manifest::read(storage, folder)?.and_then(|manifest| manifest.shards) {
-        let files = shards.into_iter().map(|shard| shard.name).collect();
-        return Ok(Names { files, folders: Vec::new() });
-    }
-    let mut names = Names::default();
-    for part in PARTS {
-        if Manifest::read(storage, &folder.join(part))?.is_some() {
-            names.folders.push(part.to_owned());
-        }
-    }
-    if names.folders.is_empty() {
-        let message = "a web server cannot be asked what it has; give the address of a shard (….tar), or of a folder with the \
-                       manifest.json that `pyrograph pack` writes, in it or in its train/, val/ and test/";
-        return Err(Error::at(folder, ErrorKind::NotADataSet(message.into())));
-    }
-    Ok(names)
-}
-
 /// The shards in `folder` itself, sorted by name.
 pub(crate) fn list_shards(storage: &Storage, folder: &Path) -> Result<Vec<PathBuf>> {
-    let files = list(storage, folder)?.files.into_iter().filter(|name| is_shard_name(name));
+    let files = storage.list(folder)?.files.into_iter().filter(|name| is_shard_name(name));
     let paths = files.map(|name| folder.join(name));
     Ok(paths.filter(|path| !storage.is_disk() || path.is_file()).collect())
 }

@@ -85,12 +85,9 @@ impl<'a> Scan<'a> {
     /// Lists `root`, or takes a listing that still holds.
     pub(super) fn tree(&mut self, storage: &Storage, root: &Path) -> Result<Tree> {
         let before = self.found;
-        #[cfg(feature = "object-store")]
-        if !storage.is_disk() {
-            let names = storage.list_below(root, &mut |found| self.tell(before + found))?;
+        if let Some(names) = storage.list_below(root, &mut |found| self.tell(before + found))? {
             return Ok(self.counted(Tree::from_names(names)));
         }
-        debug_assert!(storage.is_disk());
         let kept = self.cache.as_deref().and_then(|cache| Kept::at(cache, root));
         let tree = match kept.as_ref().and_then(Kept::read).filter(|tree| tree.is_current(root)) {
             Some(tree) => tree,

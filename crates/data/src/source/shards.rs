@@ -267,12 +267,18 @@ impl Loading {
 
 /// The shards of a folder: those that are there, which must be those of the manifest.
 fn shards_of(storage: &Storage, folder: &Path, manifest: Option<&Manifest>) -> Result<Vec<PathBuf>> {
+    let listed = manifest.and_then(|manifest| manifest.shards.as_ref());
+    let listed = listed.map(|shards| shards.iter().map(|shard| folder.join(&shard.name)).collect::<Vec<_>>());
+    let listed = match listed {
+        // Nothing to compare with: a shard that is not there is told when it is opened.
+        Some(listed) if !storage.lists() => return Ok(listed),
+        listed => listed,
+    };
     let found = list_shards(storage, folder)?;
     let wrong = |what: String| Err(Error::at(folder, ErrorKind::NotADataSet(what)));
-    let Some(listed) = manifest.and_then(|manifest| manifest.shards.as_ref()) else {
+    let Some(listed) = listed else {
         return if found.is_empty() { wrong("there are no .tar files in it".into()) } else { Ok(found) };
     };
-    let listed: Vec<_> = listed.iter().map(|shard| folder.join(&shard.name)).collect();
     let there: HashSet<_> = found.iter().collect();
     if let Some(lost) = listed.iter().find(|shard| !there.contains(shard)) {
         let message = "manifest.json lists this shard, but it is not there";

@@ -117,7 +117,6 @@ impl Tree {
 
     /// The tree of these files, paths from the root with `/` between names. A file is an image if its extension says so: what is in it is
     /// not looked at.
-    #[cfg(feature = "object-store")]
     pub(super) fn from_names(mut names: Vec<String>) -> Self {
         names.sort_unstable();
         let mut grown = vec![Branch::default()];

@@ -179,8 +179,15 @@ impl Objects {
         self.lists
     }
 
+    fn check_lists(&self) -> Result<(), ErrorKind> {
+        let message = "a web server cannot be asked what it has; give the address of a shard (….tar), or of a folder with the \
+                       manifest.json that `pyrograph pack` writes, in it or in its train/, val/ and test/";
+        if self.lists { Ok(()) } else { Err(ErrorKind::NotADataSet(message.into())) }
+    }
+
     pub(super) fn list(&self, folder: &Path) -> Result<Names> {
         let listed = || -> Result<Names, ErrorKind> {
+            self.check_lists()?;
             let (store, key) = (self.store.clone(), self.key(folder)?);
             let found = self.wait(async move { store.list_with_delimiter(Some(&key)).await })?;
             let found = found.map_err(|e| refused(&e))?;
@@ -205,10 +212,7 @@ impl Objects {
 
     pub(super) fn list_below(&self, folder: &Path, progress: &mut dyn FnMut(usize)) -> Result<Vec<String>> {
         let mut listed = || -> Result<Vec<String>, ErrorKind> {
-            if !self.lists {
-                let message = "a web server cannot be asked what it has; pack the images into shards";
-                return Err(ErrorKind::NotADataSet(message.into()));
-            }
+            self.check_lists()?;
             let (store, prefix) = (self.store.clone(), self.key(folder)?);
             let above = prefix.parts().count();
             // Objects are told as they come.
