@@ -10,8 +10,8 @@ use pyrograph::burn::data::dataloader::DataLoader;
 use pyrograph::burn::optim::{GradientsParams, SgdConfig};
 use pyrograph::burn::tensor::Device;
 use pyrograph::data::order::Order;
-use pyrograph::data::tensor::TensorLoader;
 use pyrograph::data::{DataSet, Loader, LoaderConfig, Preprocess};
+use pyrograph::infer::tensor_loader;
 use pyrograph::model::{InputShape, ModelConfig, cross_entropy, parse_device};
 
 const STEPS: usize = 20;
@@ -29,7 +29,7 @@ fn losses(device: &Device) -> Vec<f64> {
         preprocess: Preprocess::new(1, 28, 28),
         ..LoaderConfig::default()
     };
-    let loader = TensorLoader::new(Loader::new(DataSet::digits(1).train, config).unwrap(), device);
+    let loader = tensor_loader(Loader::new(DataSet::digits(1).train, config).unwrap(), device);
     let mut losses = Vec::new();
     for batch in loader.iter().take(STEPS) {
         let batch = batch.unwrap();

@@ -12,7 +12,7 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
-pub(crate) use view::decode_view;
+pub use view::decode_view;
 
 use crate::storage::Storage;
 use crate::{Error, ErrorKind, Image, Stored, jpeg};

@@ -49,8 +49,8 @@ impl DataSet {
     /// - the folders that torchvision puts these into: `MNIST/raw`, `FashionMNIST/raw`, `KMNIST/raw`,
     ///   `cifar-10-batches-bin`, `cifar-100-binary`;
     /// - a list of images and labels, `.csv`, `.tsv` or `.jsonl`: a [`Manifest`];
-    /// - the address of shards or class folders, alone or in parts, in object storage: see [`Storage::of`]. Web servers cannot be asked what
-    ///   they have: there it is shards, with the `manifest.json` that packing writes.
+    /// - the address of shards, Parquet files or class folders, alone or in parts, or of a list, in object storage: see [`Storage::of`]. Web
+    ///   servers cannot be asked what they have: there it is a list, or shards with the `manifest.json` that packing writes.
     ///
     /// # Errors
     ///
@@ -248,7 +248,7 @@ fn cifar_kind(file: &Path) -> Result<CifarKind> {
 fn open_file(storage: &Storage, path: &Path) -> Result<DataSet> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     if Manifest::is_list(path) {
-        let ManifestParts { train, valid, test } = Manifest::open_parts(path)?;
+        let ManifestParts { train, valid, test } = Manifest::open_parts_in(storage, path)?;
         return Ok(DataSet::from_parts(train, valid, test));
     }
     if name.ends_with(".bin") {

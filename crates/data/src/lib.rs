@@ -44,7 +44,7 @@ pub mod transform;
 
 pub use cache::cache_folder;
 pub use check::{CheckOptions, CheckReport, check};
-pub use decode::{Limits, decode};
+pub use decode::{Limits, decode, decode_view};
 pub use discover::DataSet;
 pub use error::{Error, ErrorKind, Place, Result, printable};
 pub use image::Image;

@@ -19,7 +19,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 pub use options::ObjectOptions;
-pub(crate) use positioned::PositionedFile;
+pub(crate) use positioned::{PositionedFile, Stream};
 
 use crate::{Error, ErrorKind, Result};
 
@@ -112,6 +112,11 @@ impl Storage {
             #[cfg(feature = "object-store")]
             Kind::Objects(objects) => objects.look(path),
         }
+    }
+
+    /// Whether a file is at `path`, which may have any name.
+    pub(crate) fn has_file(&self, path: &Path) -> bool {
+        self.open(path).is_ok()
     }
 
     /// Whether folders can be listed: web servers cannot be asked what they have.

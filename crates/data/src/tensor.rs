@@ -105,8 +105,9 @@ impl ImageBatcher {
         let each = |values: &[f32]| {
             Tensor::<4>::from_data(TensorData::new(values.to_vec(), [1, channels, 1, 1]), device)
         };
-        let values = bytes.float().cast(each(mean).dtype()).permute([0, 3, 1, 2]).div_scalar(255.0);
-        (values - each(mean)) / each(std)
+        let (mean, std) = (each(mean), each(std));
+        let values = bytes.float().cast(mean.dtype()).permute([0, 3, 1, 2]).div_scalar(255.0);
+        (values - mean) / std
     }
 }
 

@@ -6,7 +6,8 @@
 //! 2. [`Predictor`]: images in, classes with probabilities out.
 //! 3. [`Tally`]: loss, top-1, top-5 and the confusion matrix, counted from logits.
 //! 4. [`align`]: data whose classes are the model's.
-//! 5. [`evaluate`]: a tally over a whole image set, with the worst mistakes.
+//! 5. [`tensor_loader`]: batches on a device.
+//! 6. [`evaluate`]: a tally over a whole image set, with the worst mistakes.
 
 mod align;
 mod error;
@@ -14,6 +15,7 @@ mod evaluate;
 mod model_file;
 mod predictor;
 mod tally;
+mod tensor_loader;
 
 pub use align::align;
 pub use error::{Error, Result};
@@ -21,3 +23,4 @@ pub use evaluate::{Evaluation, Mistake, evaluate};
 pub use model_file::ModelFile;
 pub use predictor::{Prediction, Predictor};
 pub use tally::{Tally, Verdict};
+pub use tensor_loader::tensor_loader;

@@ -154,6 +154,19 @@ pub fn default_device() -> Result<(Device, String), DeviceError> {
     Err(error)
 }
 
+/// Whether `device` is the host's own processor, to which nothing has to be sent.
+#[must_use]
+pub fn is_host(device: &Device) -> bool {
+    let hosts: &[fn() -> Device] = &[
+        #[cfg(feature = "flex")]
+        Device::flex,
+        #[cfg(feature = "ndarray")]
+        #[allow(deprecated)]
+        Device::ndarray,
+    ];
+    hosts.iter().any(|host| host() == *device)
+}
+
 /// Every backend by name, with whether it is in this build and what it is for. Opens no device.
 #[must_use]
 pub fn available_devices() -> Vec<(&'static str, String)> {
@@ -196,6 +209,12 @@ mod tests {
     fn the_cpu_has_two_names() {
         assert_eq!(parse_device("cpu").unwrap(), parse_device("flex").unwrap());
         assert_eq!(parse_device("flex:0").unwrap(), parse_device("flex").unwrap());
+    }
+
+    #[test]
+    fn the_cpu_is_the_host() {
+        assert!(is_host(&parse_device("cpu").unwrap()));
+        assert!(is_host(&parse_device("cpu").unwrap().autodiff()));
     }
 
     #[cfg(not(feature = "cuda"))]

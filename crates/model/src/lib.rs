@@ -26,7 +26,7 @@ mod trace;
 mod zoo;
 
 pub use cifar_resnet::{CifarResNet, CifarResNetConfig};
-pub use device::{DeviceError, available_devices, default_device, parse_device};
+pub use device::{DeviceError, available_devices, default_device, is_host, parse_device};
 pub use init::InitRng;
 pub use loss::{cross_entropy, soft_cross_entropy};
 pub use mlp::{Mlp, MlpConfig};

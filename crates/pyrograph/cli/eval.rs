@@ -6,9 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use pyrograph::data::tensor::TensorLoader;
 use pyrograph::data::{Loader, LoaderConfig, printable};
-use pyrograph::infer::{ModelFile, Tally, align, evaluate};
+use pyrograph::infer::{ModelFile, Tally, align, evaluate, tensor_loader};
 
 use super::Compute;
 use super::data::{Part, open, part};
@@ -51,7 +50,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<ExitCode> {
         threads,
         ..LoaderConfig::default()
     };
-    let loader = TensorLoader::new(Loader::new(source, config)?, device);
+    let loader = tensor_loader(Loader::new(source, config)?, device);
     let evaluation = evaluate(&file, &loader, 0, |_| {})?;
     let mut out = std::io::stdout().lock();
     if args.json {

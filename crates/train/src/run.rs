@@ -13,9 +13,8 @@ use burn::train::logger::InMemoryMetricLogger;
 use burn::train::{Learner, SupervisedTraining, TrainingStrategy};
 use pyrograph_data::order::Order;
 use pyrograph_data::source::Source;
-use pyrograph_data::tensor::TensorLoader;
 use pyrograph_data::{Loader, LoaderConfig, Pipeline};
-use pyrograph_infer::{Evaluation, ModelFile, evaluate};
+use pyrograph_infer::{Evaluation, ModelFile, evaluate, tensor_loader};
 use pyrograph_model::Model;
 
 use crate::picture::png;
@@ -139,7 +138,7 @@ pub fn run_plan(plan: &Plan, options: &RunOptions) -> Result<Outcome> {
     };
     let bar = image_bar(measured_on.into(), measured.len());
     let measured_loader = loader(plan, measured, Order::Sequential, None, options)?;
-    let loader = TensorLoader::new(measured_loader, options.device.clone());
+    let loader = tensor_loader(measured_loader, options.device.clone());
     let evaluation = evaluate(&best, &loader, MISTAKES, |done| {
         if options.verbose {
             bar.set_position(done as u64);
@@ -202,7 +201,7 @@ fn fit(plan: &Plan, options: &RunOptions, loaders: (Loader, Loader), folder: &Ru
     let schedule = Schedule::new(recipe.optim.lr, &recipe.schedule, recipe.epochs, steps);
     let learner = Learner::new(network, sgd(&recipe.optim).init(), schedule);
     let scores = (Scores::new(classes), Scores::new(classes));
-    let train = TensorLoader::new(train, device.clone()).with_mixing(recipe.mix)?;
+    let train = tensor_loader(train, device.clone()).with_mixing(recipe.mix)?;
     let observer = keep(plan, train.loader().clone(), folder.clone(), options.verbose && !options.tui)?;
     let epochs = Arc::new(EpochLoop::new(
         device.clone(),
@@ -213,7 +212,7 @@ fn fit(plan: &Plan, options: &RunOptions, loaders: (Loader, Loader), folder: &Ru
     let training = SupervisedTraining::new(
         folder.path(),
         Arc::new(train),
-        Arc::new(TensorLoader::new(valid, device.inner())),
+        Arc::new(tensor_loader(valid, device.inner())),
     )
     .metric_train_numeric(scores.0)
     .metric_valid_numeric(scores.1)

@@ -21,7 +21,11 @@ thread_local! {
 ///
 /// With `exact`, pixels are those of the decoded picture, resampled. Without, a JPEG that is shown much smaller is decoded at 1/2, 1/4 or
 /// 1/8 of its size first, never below the size of the view: several times faster for photos of a camera, and hardly to be seen.
-pub(crate) fn decode_view<T>(
+///
+/// # Errors
+///
+/// As [`decode`](crate::decode), but of a JPEG only the part that the view takes is looked at.
+pub fn decode_view<T>(
     stored: &Stored<'_>,
     limits: &Limits,
     exact: bool,

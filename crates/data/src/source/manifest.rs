@@ -35,10 +35,12 @@ const MAX_LABEL: usize = 1024;
 ///
 /// A relative path counts from the folder of the list. Absolute paths and such as lead out of that folder with `..` are
 /// followed: a list is as trusted as the command that names it, and files are only ever read. A path may come
-/// twice in a part, but not with two labels and not in two parts. Whether a file is there is told when it is read.
+/// twice in a part, but not with two labels and not in two parts. Whether a file is there is told when it is read. A list in object
+/// storage names what lies below its own folder there.
 ///
 /// A line takes about 20 bytes of memory and the name of its file; folders are held once.
 pub struct Manifest {
+    storage: Storage,
     file: Arc<Path>,
     paths: Paths,
     labels: Vec<u32>,
@@ -73,7 +75,7 @@ impl Manifest {
     /// error names the line.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let (all, classes) = read(path, |_| Ok(0))?;
+        let (all, classes) = read(&Storage::DISK, path, |_| Ok(0))?;
         let [all, ..] = all;
         let names = classes.names(path)?;
         Ok(all.finish(&names))
@@ -86,8 +88,17 @@ impl Manifest {
     /// As [`Manifest::open`], and when no line is for training, a class has none that is, or a split is none of the
     /// known ones.
     pub fn open_parts(path: impl AsRef<Path>) -> Result<ManifestParts> {
+        Self::open_parts_in(&Storage::DISK, path)
+    }
+
+    /// [`Manifest::open_parts`] of a list that lies in `storage`: see [`Storage::of`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Manifest::open_parts`].
+    pub fn open_parts_in(storage: &Storage, path: impl AsRef<Path>) -> Result<ManifestParts> {
         let path = path.as_ref();
-        let (parts, classes) = read(path, part_number)?;
+        let (parts, classes) = read(storage, path, part_number)?;
         let [train, valid, test] = parts;
         if train.labels.is_empty() {
             let message = "no line in it is for training: each says another split";
@@ -118,8 +129,8 @@ impl Manifest {
     /// When it cannot be read, a line says too little, or a class is none of `class_names`.
     pub(crate) fn open_annotations(path: &Path, class_names: &[String]) -> Result<Self> {
         let numbers: HashMap<&str, u32> = class_names.iter().map(String::as_str).zip(0..).collect();
-        let mut part = Builder::new(path);
-        let mut lines = Lines::open(path)?;
+        let mut part = Builder::new(&Storage::DISK, path);
+        let mut lines = Lines::open(&Storage::DISK, path)?;
         while let Some(line) = lines.next()? {
             let mut columns = line.split('\t').map(str::trim);
             let (Some(image), Some(class)) = (columns.next(), columns.next()) else {
@@ -164,17 +175,21 @@ fn part_number(record: &Record) -> Result<usize, String> {
 }
 
 /// The records of each part, with labels in the order of `Classes`.
-fn read(path: &Path, part: impl Fn(&Record) -> Result<usize, String>) -> Result<([Builder; 3], Classes)> {
+fn read(
+    storage: &Storage,
+    path: &Path,
+    part: impl Fn(&Record) -> Result<usize, String>,
+) -> Result<([Builder; 3], Classes)> {
     let Some(format) = Format::of(path) else {
         let message = "a list of images is a .csv, .tsv or .jsonl file";
         return Err(Error::at(path, ErrorKind::NotADataSet(message.into())));
     };
-    let mut parts = [(); 3].map(|()| Builder::new(path));
+    let mut parts = [(); 3].map(|()| Builder::new(storage, path));
     let mut classes = Classes::default();
     let mut parser = Parser::new(format);
-    let mut lines = Lines::open(path)?;
+    let mut lines = Lines::open(storage, path)?;
     let root = parts[0].paths.root().to_owned();
-    let exists = |image: &str| root.join(image).exists();
+    let exists = |image: &str| storage.has_file(&root.join(image));
     while let Some(line) = lines.next()? {
         let parsed = parser.parse(line, &exists);
         let Some(record) = parsed.map_err(|message| lines.refuse(message))? else { continue };
@@ -244,6 +259,7 @@ impl Classes {
 
 /// A part of a list while it is read.
 struct Builder {
+    storage: Storage,
     file: Arc<Path>,
     paths: Paths,
     folders: HashMap<String, u32>,
@@ -252,9 +268,10 @@ struct Builder {
 }
 
 impl Builder {
-    fn new(file: &Path) -> Self {
+    fn new(storage: &Storage, file: &Path) -> Self {
         let paths = Paths::new(file.parent().unwrap_or(Path::new("")));
-        Self { file: file.into(), paths, folders: HashMap::new(), labels: Vec::new(), lines: Vec::new() }
+        let (folders, labels, lines) = (HashMap::new(), Vec::new(), Vec::new());
+        Self { storage: storage.clone(), file: file.into(), paths, folders, labels, lines }
     }
 
     fn push(&mut self, image: &str, label: u32, line: u32) {
@@ -280,11 +297,11 @@ impl Builder {
     }
 
     fn finish(self, names: &Names) -> Manifest {
-        let Self { file, paths, mut labels, lines, .. } = self;
+        let Self { storage, file, paths, mut labels, lines, .. } = self;
         for label in &mut labels {
             *label = names.of[*label as usize];
         }
-        Manifest { file, paths, labels, lines, class_names: names.sorted.clone() }
+        Manifest { storage, file, paths, labels, lines, class_names: names.sorted.clone() }
     }
 }
 
@@ -333,17 +350,18 @@ impl Source for Manifest {
     }
 
     fn fetch<'a>(&'a self, index: usize, buffer: &'a mut Vec<u8>) -> Result<Stored<'a>> {
-        let path = self.path(index);
+        let (path, limit) = (self.path(index), Limits::default().max_file_bytes);
         let refuse = |kind| Error::in_place(self.place(index), kind);
         // Opening a pipe would wait for its other end.
-        match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_file() => {}
-            Ok(_) => return Err(refuse(ErrorKind::NotADataSet("this is no file".into()))),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(refuse(ErrorKind::Missing)),
-            Err(e) => return Err(refuse(e.into())),
+        if self.storage.is_disk() && fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err(refuse(ErrorKind::NotADataSet("this is no file".into())));
         }
-        Storage::DISK.read(&path, Limits::default().max_file_bytes, buffer).map_err(refuse)?;
+        self.storage.read(&path, limit, buffer).map_err(refuse)?;
         Ok(Stored::File(buffer))
+    }
+
+    fn fetches_at_once(&self) -> usize {
+        self.storage.fetches_at_once()
     }
 
     fn label(&self, index: usize) -> u32 {

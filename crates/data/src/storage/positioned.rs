@@ -77,6 +77,29 @@ impl PositionedFile {
     }
 }
 
+/// A file from its beginning to its end.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    file: PositionedFile,
+    at: u64,
+}
+
+impl Stream {
+    pub(crate) fn new(file: PositionedFile) -> Self {
+        Self { file, at: 0 }
+    }
+}
+
+impl io::Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.file.len()?.saturating_sub(self.at);
+        let count = left.min(buffer.len() as u64) as usize;
+        self.file.read_exact_at(&mut buffer[..count], self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
 #[cfg(not(unix))]
 fn lock(file: &std::sync::Mutex<File>) -> std::sync::MutexGuard<'_, File> {
     file.lock().unwrap_or_else(std::sync::PoisonError::into_inner)

@@ -89,6 +89,39 @@ fn a_set_behind_a_web_server_is_the_one_on_the_disk() {
 }
 
 #[test]
+fn a_list_behind_a_web_server_names_pictures_beside_it() {
+    let root = tempfile::tempdir().unwrap();
+    let lists = root.path().join("sets");
+    fs::create_dir(&lists).unwrap();
+    for number in 1..=5u8 {
+        image::GrayImage::from_pixel(3, 3, image::Luma([number]))
+            .save(lists.join(format!("{number}.png")))
+            .unwrap();
+    }
+    image::GrayImage::new(1, 1).save(root.path().join("above.png")).unwrap();
+    let lines =
+        ["1.png,cat", "2.png,dog", "3.png,cat", "../above.png,dog", "/etc/passwd,dog", "gone.png,dog"];
+    fs::write(lists.join("named.csv"), format!("image,label\n{}\n", lines.join("\n"))).unwrap();
+    fs::write(lists.join("bare.csv"), "1.png,cat\n2.png,dog\n").unwrap();
+    let server = Server::start(root.path(), true, |_| Fault::None);
+    let open = |list: &str| {
+        let mut scan = Scan::new().with_objects(options(None));
+        DataSet::open_with(format!("{}/sets/{list}", server.address), &mut scan)
+    };
+    let set = open("named.csv").unwrap().train;
+    assert_eq!((set.len(), set.class_names()), (6, &["cat", "dog"].map(String::from)[..]));
+    assert!(set.fetches_at_once() > 0);
+    let values = [0, 1, 2].map(|index| set.read(index).unwrap().image.pixels()[0]);
+    assert_eq!(values, [1, 2, 3]);
+    for (index, message) in [(3, "no name of an object"), (4, "not below"), (5, "no such file")] {
+        let error = set.read(index).unwrap_err().to_string();
+        assert!(error.contains(message) && error.contains(&format!("line {}", index + 2)), "{error}");
+    }
+    assert_eq!(open("bare.csv").unwrap().train.len(), 2);
+    assert!(matches!(open("gone.csv").unwrap_err().kind(), ErrorKind::Missing));
+}
+
+#[test]
 fn a_second_run_reads_the_cache_alone() {
     let root = tempfile::tempdir().unwrap();
     let cache = tempfile::tempdir().unwrap();

@@ -1,6 +1,5 @@
 //! The lines of a text file and what a line says of a picture.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
@@ -8,6 +7,7 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::storage::{Storage, Stream};
 use crate::{Error, ErrorKind, Place, Result};
 
 /// The longest line in bytes.
@@ -51,18 +51,15 @@ pub(super) struct Record {
 /// The lines of a file that have something on them, each at most [`MAX_LINE`] bytes.
 pub(super) struct Lines<'a> {
     path: &'a Path,
-    reader: BufReader<File>,
+    reader: BufReader<Stream>,
     buffer: Vec<u8>,
     number: u32,
 }
 
 impl<'a> Lines<'a> {
-    pub(super) fn open(path: &'a Path) -> Result<Self> {
-        let file = File::open(path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Error::at(path, ErrorKind::Missing),
-            _ => Error::at(path, e),
-        })?;
-        Ok(Self { path, reader: BufReader::with_capacity(1 << 16, file), buffer: Vec::new(), number: 0 })
+    pub(super) fn open(storage: &Storage, path: &'a Path) -> Result<Self> {
+        let reader = BufReader::with_capacity(1 << 16, Stream::new(storage.open(path)?));
+        Ok(Self { path, reader, buffer: Vec::new(), number: 0 })
     }
 
     /// The number of the last line, from 1.

@@ -96,7 +96,7 @@ fn long_lines_and_odd_bytes_name_their_line() {
     let path = folder.path().join("list.csv");
     let read = |text: &[u8]| -> Result<Vec<(u32, String)>, String> {
         std::fs::write(&path, text).unwrap();
-        let mut lines = Lines::open(&path).map_err(|e| e.to_string())?;
+        let mut lines = Lines::open(&Storage::DISK, &path).map_err(|e| e.to_string())?;
         let mut all = Vec::new();
         while let Some(line) = lines.next().map_err(|e| e.to_string())? {
             let line = line.to_owned();
