@@ -6,7 +6,7 @@
 //! | key | value |
 //! |---|---|
 //! | `format` | `pyrograph` |
-//! | `format_version` | `1` |
+//! | `format_version` | `2` |
 //! | `model` | the architecture, a [`ModelConfig`] |
 //! | `preprocess` | what becomes of an image before the network sees it, a [`Preprocess`] |
 //! | `classes` | the class names in label order |
@@ -27,7 +27,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use crate::{Error, Result};
 
 const FORMAT: &str = "pyrograph";
-const FORMAT_VERSION: &str = "1";
+const FORMAT_VERSION: &str = "2";
 
 /// A model with all that is needed to use it.
 #[derive(Debug, Clone)]

@@ -8,20 +8,29 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation::relu, s};
 use serde::{Deserialize, Serialize};
 
-use crate::layer::{BatchNorm2d, Conv2d, Conv2dConfig, ConvInit, Linear, LinearConfig, adaptive_avg_pool2d};
-use crate::{InitRng, InputShape};
+use crate::InitRng;
+use crate::backbone::{Backbone, Common, Level, stage_by_prefix};
+use crate::layer::{
+    BatchNorm2d, Conv2d, Conv2dConfig, ConvInit, Dropout, Linear, LinearConfig, adaptive_avg_pool2d,
+};
+use crate::zoo::{CIFAR, ConfigError, NameInfo, name};
 
 /// Configuration of a [`CifarResNet`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CifarResNetConfig {
-    /// The images, about 32x32.
-    pub input: InputShape,
+    /// Images, about 32x32, and classes.
+    pub common: Common,
     /// `6 n + 2`: 20, 32, 44 or 56.
     pub depth: usize,
-    /// Classes.
-    pub classes: usize,
 }
+
+const VARIANTS: [(NameInfo, usize); 4] = [
+    (name("resnet20", CIFAR, "CIFAR ResNet, 3 blocks a stage"), 20),
+    (name("resnet32", CIFAR, "CIFAR ResNet, 5 blocks a stage"), 32),
+    (name("resnet44", CIFAR, "CIFAR ResNet, 7 blocks a stage"), 44),
+    (name("resnet56", CIFAR, "CIFAR ResNet, 9 blocks a stage"), 56),
+];
 
 /// 3x3 convolution, three stages of residual blocks, mean, linear.
 #[derive(Module, Debug)]
@@ -31,7 +40,8 @@ pub struct CifarResNet {
     layer1: Vec<Block>,
     layer2: Vec<Block>,
     layer3: Vec<Block>,
-    linear: Linear,
+    dropout: Dropout,
+    linear: Option<Linear>,
 }
 
 #[derive(Module, Debug)]
@@ -45,16 +55,24 @@ struct Block {
 }
 
 impl CifarResNetConfig {
-    /// Whether there is a variant of this depth.
-    #[must_use]
-    pub fn is_known_depth(depth: usize) -> bool {
-        matches!(depth, 20 | 32 | 44 | 56)
+    pub(crate) fn names() -> impl Iterator<Item = NameInfo> {
+        VARIANTS.iter().map(|variant| variant.0)
+    }
+
+    pub(crate) fn from_name(name: &str, common: Common) -> Option<Self> {
+        let (_, depth) = *VARIANTS.iter().find(|variant| variant.0.name == name)?;
+        Some(Self { common, depth })
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let known = VARIANTS.iter().any(|variant| variant.1 == self.depth);
+        ConfigError::unless(known, "the depth", self.depth, "20, 32, 44 or 56")
     }
 
     /// The network on `device`.
     #[must_use]
     pub fn init(&self, rng: &mut InitRng, device: &Device) -> CifarResNet {
-        let conv1 = conv(self.input.channels, 16).init(rng, device);
+        let conv1 = conv(self.common.input.channels, 16).init(rng, device);
         let bn1 = BatchNorm2d::new(16, rng, device);
         let blocks = (self.depth - 2) / 6;
         let mut stage = |inputs: usize, outputs: usize| {
@@ -63,24 +81,36 @@ impl CifarResNetConfig {
                 .collect()
         };
         let (layer1, layer2, layer3) = (stage(16, 16), stage(16, 32), stage(32, 64));
-        let linear = LinearConfig { inputs: 64, outputs: self.classes }.init(rng, device);
-        CifarResNet { conv1, bn1, layer1, layer2, layer3, linear }
+        let classes = self.common.classes;
+        let linear = (classes > 0).then(|| LinearConfig::new(64, classes).init(rng, device));
+        CifarResNet { conv1, bn1, layer1, layer2, layer3, dropout: Dropout::new(self.common.dropout), linear }
     }
 }
 
-impl CifarResNet {
-    /// # Shapes
-    ///
-    /// - images: `[batch, channels, height, width]`
-    /// - logits: `[batch, classes]`
-    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let mut x = relu(self.bn1.forward(self.conv1.forward(images)));
-        for stage in [&self.layer1, &self.layer2, &self.layer3] {
-            for block in stage {
-                x = block.forward(x);
-            }
+impl Backbone for CifarResNet {
+    fn levels(&self) -> Vec<Level> {
+        [(16, 1), (32, 2), (64, 4)].map(|(channels, stride)| Level { channels, stride }).to_vec()
+    }
+
+    fn stage(&self, n: usize, x: Tensor<4>) -> Tensor<4> {
+        let (x, blocks) = match n {
+            0 => (relu(self.bn1.forward(self.conv1.forward(x))), &self.layer1),
+            1 => (x, &self.layer2),
+            _ => (x, &self.layer3),
+        };
+        blocks.iter().fold(x, |x, block| block.forward(x))
+    }
+
+    fn head(&self, x: Tensor<4>) -> Tensor<2> {
+        let x = self.dropout.forward(adaptive_avg_pool2d(x, 1).flatten(1, 3));
+        match &self.linear {
+            Some(linear) => linear.forward(x),
+            None => x,
         }
-        self.linear.forward(adaptive_avg_pool2d(x, 1).flatten(1, 3))
+    }
+
+    fn stage_of(&self, parameter: &str) -> usize {
+        stage_by_prefix(parameter, &[&["conv1.", "bn1.", "layer1."], &["layer2."], &["layer3."]])
     }
 }
 

@@ -77,12 +77,12 @@ fn values(draw: Draw, key: u64, count: usize) -> Vec<f32> {
 }
 
 /// Value `n` of stream `key`, in `[0, 1)`.
-fn unit(key: u64, n: u64) -> f64 {
+pub(crate) fn unit(key: u64, n: u64) -> f64 {
     (mix(key.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15))) >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood, 2014).
-fn mix(x: u64) -> u64 {
+pub(crate) fn mix(x: u64) -> u64 {
     let x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

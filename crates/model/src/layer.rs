@@ -4,12 +4,18 @@
 //! PyTorch's state dicts, starting values are the same on every backend, and each layer reports itself to
 //! [`summarize`](crate::summarize).
 
+mod activation;
 mod conv;
+mod drop;
 mod linear;
 mod norm;
 mod pool;
+mod squeeze_excitation;
 
+pub use activation::{Activate, Activation};
 pub use conv::{Conv2d, Conv2dConfig, ConvInit};
-pub use linear::{Linear, LinearConfig};
-pub use norm::BatchNorm2d;
-pub use pool::{adaptive_avg_pool2d, max_pool2d};
+pub use drop::{DropPath, Dropout};
+pub use linear::{Linear, LinearConfig, LinearInit};
+pub use norm::{BatchNorm2d, LayerNorm};
+pub use pool::{adaptive_avg_pool2d, avg_pool2d, max_pool2d};
+pub use squeeze_excitation::{Gate, SqueezeExcitation};

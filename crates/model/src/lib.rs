@@ -12,12 +12,14 @@
 //! the [`Device`](burn::tensor::Device) given to `init` picks one at run time. A network made on `device.autodiff()`
 //! learns; the same network made on `device`, or taken off it with `Module::valid`, only infers.
 
+mod backbone;
 mod cifar_resnet;
 mod device;
 mod init;
 pub mod layer;
 mod loss;
 mod mlp;
+pub mod noise;
 mod params;
 mod resnet;
 mod small_cnn;
@@ -25,13 +27,14 @@ mod summary;
 mod trace;
 mod zoo;
 
+pub use backbone::{Backbone, Common, InputShape, Level};
 pub use cifar_resnet::{CifarResNet, CifarResNetConfig};
 pub use device::{DeviceError, available_devices, default_device, is_host, parse_device};
 pub use init::InitRng;
 pub use loss::{cross_entropy, soft_cross_entropy};
 pub use mlp::{Mlp, MlpConfig};
-pub use params::{ParamError, load_tensors, named_tensors};
+pub use params::{ParamError, ParamInfo, load_tensors, named_tensors, param_infos};
 pub use resnet::{ResNet, ResNetConfig, Stem};
 pub use small_cnn::{SmallCnn, SmallCnnConfig};
 pub use summary::{LayerRow, Summary, summarize};
-pub use zoo::{ConfigError, InputShape, Model, ModelConfig, NameInfo};
+pub use zoo::{ConfigError, Model, ModelConfig, NameInfo};

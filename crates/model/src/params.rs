@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Shape, Tensor, TensorData};
 
-use crate::Model;
+use crate::{Backbone, Model};
 
 /// Why tensors do not fit a network.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -53,11 +53,11 @@ fn hint(nearest: &Option<String>) -> String {
 /// statistics.
 #[must_use]
 pub fn named_tensors(model: &Model) -> Vec<(String, TensorData)> {
-    struct Collector {
-        place: Place,
+    struct Collector<'a> {
+        place: Place<'a>,
         tensors: Vec<(String, TensorData)>,
     }
-    impl ModuleVisitor for Collector {
+    impl ModuleVisitor for Collector<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let mut tensor = param.val();
             if self.place.is_transposed() {
@@ -72,29 +72,32 @@ pub fn named_tensors(model: &Model) -> Vec<(String, TensorData)> {
             self.place.exit();
         }
     }
-    let mut collector = Collector { place: Place::default(), tensors: Vec::new() };
+    let mut collector = Collector { place: Place::of(model.backbone()), tensors: Vec::new() };
     model.visit(&mut collector);
     collector.tensors
 }
 
 /// What is known of a parameter without drawing its values.
 #[derive(Debug, Clone)]
-pub(crate) struct ParamInfo {
-    pub(crate) name: String,
-    pub(crate) id: ParamId,
+pub struct ParamInfo {
+    /// PyTorch's name.
+    pub name: String,
+    /// By which gradients and optimizers know it.
+    pub id: ParamId,
     /// PyTorch's layout.
-    pub(crate) shape: Vec<usize>,
+    pub shape: Vec<usize>,
     /// Whether it is learned; running statistics are not.
-    pub(crate) learned: bool,
+    pub learned: bool,
 }
 
 /// The parameters in the order of construction.
-pub(crate) fn param_infos(model: &Model) -> Vec<ParamInfo> {
-    struct Lister {
-        place: Place,
+#[must_use]
+pub fn param_infos(model: &Model) -> Vec<ParamInfo> {
+    struct Lister<'a> {
+        place: Place<'a>,
         params: Vec<ParamInfo>,
     }
-    impl ModuleVisitor for Lister {
+    impl ModuleVisitor for Lister<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let name = self.place.name();
             let learned = !name.ends_with("running_mean") && !name.ends_with("running_var");
@@ -108,7 +111,7 @@ pub(crate) fn param_infos(model: &Model) -> Vec<ParamInfo> {
             self.place.exit();
         }
     }
-    let mut lister = Lister { place: Place::default(), params: Vec::new() };
+    let mut lister = Lister { place: Place::of(model.backbone()), params: Vec::new() };
     model.visit(&mut lister);
     lister.params
 }
@@ -146,11 +149,11 @@ pub fn load_tensors(model: Model, mut tensors: BTreeMap<String, TensorData>) -> 
         return Err(ParamError::Extra { name: extra.unwrap_or_default() });
     }
 
-    struct Loader {
-        place: Place,
+    struct Loader<'a> {
+        place: Place<'a>,
         tensors: BTreeMap<String, TensorData>,
     }
-    impl ModuleMapper for Loader {
+    impl ModuleMapper for Loader<'_> {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             let Some(data) = self.tensors.remove(&self.place.name()) else {
                 return param;
@@ -172,17 +175,24 @@ pub fn load_tensors(model: Model, mut tensors: BTreeMap<String, TensorData>) -> 
             self.place.exit();
         }
     }
-    Ok(model.map(&mut Loader { place: Place::default(), tensors }))
+    // A mapper takes the model itself; its copy shares all tensors.
+    let names = model.clone();
+    Ok(model.map(&mut Loader { place: Place::of(names.backbone()), tensors }))
 }
 
 /// Where a traversal of the module tree is.
-#[derive(Debug, Default)]
-struct Place {
+struct Place<'a> {
+    /// Knows the reference's names.
+    network: &'a dyn Backbone,
     /// Name and container of each step.
     steps: Vec<(String, String)>,
 }
 
-impl Place {
+impl<'a> Place<'a> {
+    fn of(network: &'a dyn Backbone) -> Self {
+        Self { network, steps: Vec::new() }
+    }
+
     fn enter(&mut self, name: &str, container: &str) {
         self.steps.push((name.to_owned(), container.to_owned()));
     }
@@ -191,7 +201,7 @@ impl Place {
         self.steps.pop();
     }
 
-    /// The PyTorch name: the step into the variant of [`Model`] is no part of it.
+    /// The PyTorch name: steps into variants of enums are no part of it.
     fn name(&self) -> String {
         let names: Vec<&str> = self
             .steps
@@ -199,7 +209,7 @@ impl Place {
             .filter(|(_, container)| !container.starts_with("Enum:"))
             .map(|(name, _)| name.as_str())
             .collect();
-        names.join(".")
+        self.network.reference_name(names.join("."))
     }
 
     /// Whether files hold this parameter the other way round.

@@ -1,16 +1,21 @@
-//! ResNet (<https://arxiv.org/abs/1512.03385>), as torchvision builds it: the stride of a bottleneck is in its 3x3.
+//! ResNet (<https://arxiv.org/abs/1512.03385>) as torchvision builds it, with the stride of a bottleneck in its 3x3, and its relatives:
+//! ResNeXt with groups (<https://arxiv.org/abs/1611.05431>), Wide ResNet (<https://arxiv.org/abs/1605.07146>), and ResNet-D as timm builds
+//! it (<https://arxiv.org/abs/1812.01187>): three 3x3 convolutions first, and shortcuts that take means where they shrink.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation::relu};
 use serde::{Deserialize, Serialize};
 
+use crate::InitRng;
+use crate::backbone::{Backbone, Common, Level, stage_by_prefix};
 use crate::layer::{
-    BatchNorm2d, Conv2d, Conv2dConfig, ConvInit, Linear, LinearConfig, adaptive_avg_pool2d, max_pool2d,
+    Activate, Activation, BatchNorm2d, Conv2d, Conv2dConfig, ConvInit, DropPath, Dropout, Linear,
+    LinearConfig, adaptive_avg_pool2d, avg_pool2d, max_pool2d,
 };
-use crate::{InitRng, InputShape};
+use crate::zoo::{CIFAR, ConfigError, IMAGENET, NameInfo, name};
 
 /// Depth, blocks of the four stages, and whether blocks are bottlenecks (1x1, 3x3, 1x1 with four times the channels).
-const VARIANTS: [(usize, [usize; 4], bool); 5] = [
+const DEPTHS: [(usize, [usize; 4], bool); 5] = [
     (18, [2, 2, 2, 2], false),
     (34, [3, 4, 6, 3], false),
     (50, [3, 4, 6, 3], true),
@@ -18,18 +23,67 @@ const VARIANTS: [(usize, [usize; 4], bool); 5] = [
     (152, [3, 8, 36, 3], true),
 ];
 
+/// Each name with depth, stem, groups of the 3x3 and channels a group in the first stage.
+const VARIANTS: [(NameInfo, usize, Stem, usize, usize); 17] = [
+    (name("resnet18", IMAGENET, "ResNet, basic blocks"), 18, Stem::Photo, 1, 64),
+    (name("resnet34", IMAGENET, "ResNet, basic blocks"), 34, Stem::Photo, 1, 64),
+    (name("resnet50", IMAGENET, "ResNet, bottlenecks"), 50, Stem::Photo, 1, 64),
+    (name("resnet101", IMAGENET, "ResNet, bottlenecks"), 101, Stem::Photo, 1, 64),
+    (name("resnet152", IMAGENET, "ResNet, bottlenecks"), 152, Stem::Photo, 1, 64),
+    (name("resnext50_32x4d", IMAGENET, "ResNeXt, 32 groups of 4 channels"), 50, Stem::Photo, 32, 4),
+    (name("resnext101_32x8d", IMAGENET, "ResNeXt, 32 groups of 8 channels"), 101, Stem::Photo, 32, 8),
+    (name("resnext101_64x4d", IMAGENET, "ResNeXt, 64 groups of 4 channels"), 101, Stem::Photo, 64, 4),
+    (
+        name("wide_resnet50_2", IMAGENET, "ResNet with 3x3 convolutions twice as wide"),
+        50,
+        Stem::Photo,
+        1,
+        128,
+    ),
+    (
+        name("wide_resnet101_2", IMAGENET, "ResNet with 3x3 convolutions twice as wide"),
+        101,
+        Stem::Photo,
+        1,
+        128,
+    ),
+    (name("resnet18d", IMAGENET, "ResNet-D, basic blocks"), 18, Stem::Deep, 1, 64),
+    (name("resnet34d", IMAGENET, "ResNet-D, basic blocks"), 34, Stem::Deep, 1, 64),
+    (name("resnet50d", IMAGENET, "ResNet-D, bottlenecks"), 50, Stem::Deep, 1, 64),
+    (name("resnet101d", IMAGENET, "ResNet-D, bottlenecks"), 101, Stem::Deep, 1, 64),
+    (name("resnet152d", IMAGENET, "ResNet-D, bottlenecks"), 152, Stem::Deep, 1, 64),
+    (
+        name("resnet18_cifar", CIFAR, "ResNet-18 with a 3x3 stem, for images of about 32 pixels"),
+        18,
+        Stem::Small,
+        1,
+        64,
+    ),
+    (
+        name("resnet50_cifar", CIFAR, "ResNet-50 with a 3x3 stem, for images of about 32 pixels"),
+        50,
+        Stem::Small,
+        1,
+        64,
+    ),
+];
+
 /// Configuration of a [`ResNet`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResNetConfig {
-    /// The images. Any size works; this one is for files and summaries.
-    pub input: InputShape,
+    /// Images and classes. Any image size works; this one is for files and summaries.
+    pub common: Common,
     /// 18, 34, 50, 101 or 152.
     pub depth: usize,
-    /// The first layers.
+    /// The first layers, and the shortcuts that go with them.
     pub stem: Stem,
-    /// Classes.
-    pub classes: usize,
+    /// Groups of the 3x3 convolutions of bottlenecks.
+    pub groups: usize,
+    /// Channels of each of these groups in the first stage.
+    pub width: usize,
+    /// Whether the last two stages keep their size and see further instead: stride 8 in place of 32, for segmentation.
+    pub dilated: bool,
 }
 
 /// The first layers.
@@ -38,6 +92,8 @@ pub struct ResNetConfig {
 pub enum Stem {
     /// 7x7 with stride 2, then a max pool with stride 2: for photos.
     Photo,
+    /// Three 3x3, the first with stride 2, then the max pool; shortcuts take means of 2x2 where they shrink: ResNet-D.
+    Deep,
     /// 3x3 with stride 1: for images of about 32 pixels.
     Small,
 }
@@ -45,14 +101,24 @@ pub enum Stem {
 /// Stem, four stages of residual blocks, mean, linear.
 #[derive(Module, Debug)]
 pub struct ResNet {
-    conv1: Conv2d,
+    conv1: FirstConv,
     bn1: BatchNorm2d,
     layer1: Vec<Block>,
     layer2: Vec<Block>,
     layer3: Vec<Block>,
     layer4: Vec<Block>,
-    fc: Linear,
+    dropout: Dropout,
+    fc: Option<Linear>,
     pool: bool,
+    channels: [usize; 4],
+    dilated: bool,
+}
+
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)]
+enum FirstConv {
+    One(Conv2d),
+    Three((Conv2d, BatchNorm2d, Activate, Conv2d, BatchNorm2d, Activate, Conv2d)),
 }
 
 /// Two 3x3 convolutions, or with `conv3` a bottleneck, around a shortcut.
@@ -64,14 +130,45 @@ struct Block {
     bn2: BatchNorm2d,
     conv3: Option<Conv2d>,
     bn3: Option<BatchNorm2d>,
-    downsample: Option<(Conv2d, BatchNorm2d)>,
+    downsample: Option<Shortcut>,
+    drop_path: DropPath,
+}
+
+#[derive(Module, Debug)]
+enum Shortcut {
+    Strided((Conv2d, BatchNorm2d)),
+    Mean((MeanPool, Conv2d, BatchNorm2d)),
+}
+
+/// The mean of 2x2 windows, where `halves`.
+#[derive(Module, Debug)]
+struct MeanPool {
+    halves: bool,
 }
 
 impl ResNetConfig {
-    /// Whether there is a variant of this depth.
-    #[must_use]
-    pub fn is_known_depth(depth: usize) -> bool {
-        VARIANTS.iter().any(|variant| variant.0 == depth)
+    pub(crate) fn names() -> impl Iterator<Item = NameInfo> {
+        VARIANTS.iter().map(|variant| variant.0)
+    }
+
+    pub(crate) fn from_name(name: &str, common: Common) -> Option<Self> {
+        let (_, depth, stem, groups, width) = *VARIANTS.iter().find(|variant| variant.0.name == name)?;
+        Some(Self { common, depth, stem, groups, width, dilated: false })
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let known = DEPTHS.iter().any(|variant| variant.0 == self.depth);
+        ConfigError::unless(known, "the depth", self.depth, "18, 34, 50, 101 or 152")?;
+        ConfigError::unless((1..=64).contains(&self.groups), "the number of groups", self.groups, "1 to 64")?;
+        ConfigError::unless((1..=256).contains(&self.width), "the width", self.width, "1 to 256 channels")?;
+        let basic = DEPTHS.iter().any(|variant| variant.0 == self.depth && !variant.2);
+        let plain = (self.groups, self.width, self.dilated) == (1, 64, false);
+        ConfigError::unless(
+            plain || !basic,
+            "the depth",
+            self.depth,
+            "50 or more for other groups, widths and dilation",
+        )
     }
 
     /// The network on `device`.
@@ -81,66 +178,154 @@ impl ResNetConfig {
     /// If there is no variant of this depth.
     #[must_use]
     pub fn init(&self, rng: &mut InitRng, device: &Device) -> ResNet {
-        let variant = VARIANTS.iter().find(|variant| variant.0 == self.depth);
+        let variant = DEPTHS.iter().find(|variant| variant.0 == self.depth);
         assert!(variant.is_some(), "no ResNet has depth {}", self.depth);
-        let (_, blocks, bottleneck) = *variant.unwrap_or(&VARIANTS[0]);
-        let conv1 = match self.stem {
-            Stem::Photo => Conv2dConfig { stride: 2, ..conv(self.input.channels, 64, 7) },
-            Stem::Small => conv(self.input.channels, 64, 3),
-        };
-        let conv1 = conv1.init(rng, device);
+        let (_, blocks, bottleneck) = *variant.unwrap_or(&DEPTHS[0]);
+        let conv1 = self.first_conv(rng, device);
         let bn1 = BatchNorm2d::new(64, rng, device);
-        let mut inputs = 64;
+        let total: usize = blocks.iter().sum();
+        let expansion = if bottleneck { 4 } else { 1 };
+        let (mut inputs, mut done, mut dilation) = (64, 0, 1);
         let mut stage = |n: usize| {
-            let width = 64 << n;
-            let outputs = if bottleneck { 4 * width } else { width };
+            let mut stride = if n == 0 { 1 } else { 2 };
+            let outputs = expansion * (64 << n);
+            // The first block of a dilated stage still sees as far as the stage before.
+            let mut first_dilation = dilation;
+            if self.dilated && n >= 2 {
+                dilation *= stride;
+                stride = 1;
+            }
             (0..blocks[n])
                 .map(|block| {
-                    let stride = if n > 0 && block == 0 { 2 } else { 1 };
-                    let block = Block::new(inputs, width, outputs, stride, rng, device);
+                    let shape = BlockShape {
+                        inputs,
+                        width: (64 << n) * self.width / 64 * self.groups,
+                        outputs,
+                        stride: if block == 0 { stride } else { 1 },
+                        dilation: std::mem::replace(&mut first_dilation, dilation),
+                        groups: self.groups,
+                        bottleneck,
+                        mean_shortcut: self.stem == Stem::Deep,
+                    };
                     inputs = outputs;
-                    block
+                    done += 1;
+                    let drop_path = DropPath::of_block(self.common.drop_path, done - 1, total);
+                    Block::new(&shape, drop_path, rng, device)
                 })
                 .collect()
         };
         let (layer1, layer2, layer3, layer4) = (stage(0), stage(1), stage(2), stage(3));
-        let fc = LinearConfig { inputs, outputs: self.classes }.init(rng, device);
-        ResNet { conv1, bn1, layer1, layer2, layer3, layer4, fc, pool: self.stem == Stem::Photo }
+        let classes = self.common.classes;
+        let fc = (classes > 0).then(|| LinearConfig::new(inputs, classes).init(rng, device));
+        ResNet {
+            conv1,
+            bn1,
+            layer1,
+            layer2,
+            layer3,
+            layer4,
+            dropout: Dropout::new(self.common.dropout),
+            fc,
+            pool: self.stem != Stem::Small,
+            channels: [0, 1, 2, 3].map(|n| expansion * (64 << n)),
+            dilated: self.dilated,
+        }
+    }
+
+    fn first_conv(&self, rng: &mut InitRng, device: &Device) -> FirstConv {
+        let channels = self.common.input.channels;
+        match self.stem {
+            Stem::Photo => {
+                FirstConv::One(Conv2dConfig { stride: 2, ..conv(channels, 64, 7) }.init(rng, device))
+            }
+            Stem::Small => FirstConv::One(conv(channels, 64, 3).init(rng, device)),
+            Stem::Deep => FirstConv::Three((
+                Conv2dConfig { stride: 2, ..conv(channels, 32, 3) }.init(rng, device),
+                BatchNorm2d::new(32, rng, device),
+                Activate::new(Activation::Relu),
+                conv(32, 32, 3).init(rng, device),
+                BatchNorm2d::new(32, rng, device),
+                Activate::new(Activation::Relu),
+                conv(32, 64, 3).init(rng, device),
+            )),
+        }
     }
 }
 
-impl ResNet {
-    /// # Shapes
-    ///
-    /// - images: `[batch, channels, height, width]`
-    /// - logits: `[batch, classes]`
-    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let mut x = relu(self.bn1.forward(self.conv1.forward(images)));
-        if self.pool {
-            x = max_pool2d(x, 3, 2, 1);
+impl Backbone for ResNet {
+    fn levels(&self) -> Vec<Level> {
+        let first = if self.pool { 2 } else { 1 };
+        let level = |channels, stride| Level { channels, stride };
+        let [one, two, three, four] = self.channels;
+        let deep = if self.dilated { (4, 4) } else { (8, 16) };
+        vec![
+            level(64, first),
+            level(one, first * first),
+            level(two, 2 * first * first),
+            level(three, deep.0 / 2 * first * first),
+            level(four, deep.1 / 2 * first * first),
+        ]
+    }
+
+    fn stage(&self, n: usize, x: Tensor<4>) -> Tensor<4> {
+        let (x, blocks) = match n {
+            0 => return relu(self.bn1.forward(self.conv1.forward(x))),
+            1 if self.pool => (max_pool2d(x, 3, 2, 1), &self.layer1),
+            1 => (x, &self.layer1),
+            2 => (x, &self.layer2),
+            3 => (x, &self.layer3),
+            _ => (x, &self.layer4),
+        };
+        blocks.iter().fold(x, |x, block| block.forward(x))
+    }
+
+    fn head(&self, x: Tensor<4>) -> Tensor<2> {
+        let x = self.dropout.forward(adaptive_avg_pool2d(x, 1).flatten(1, 3));
+        match &self.fc {
+            Some(fc) => fc.forward(x),
+            None => x,
         }
-        for stage in [&self.layer1, &self.layer2, &self.layer3, &self.layer4] {
-            for block in stage {
-                x = block.forward(x);
+    }
+
+    fn stage_of(&self, parameter: &str) -> usize {
+        stage_by_prefix(
+            parameter,
+            &[&["conv1.", "bn1."], &["layer1."], &["layer2."], &["layer3."], &["layer4."]],
+        )
+    }
+}
+
+impl FirstConv {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::One(conv) => conv.forward(x),
+            Self::Three((conv1, norm1, relu1, conv2, norm2, relu2, conv3)) => {
+                let x = relu1.forward(norm1.forward(conv1.forward(x)));
+                conv3.forward(relu2.forward(norm2.forward(conv2.forward(x))))
             }
         }
-        self.fc.forward(adaptive_avg_pool2d(x, 1).flatten(1, 3))
     }
+}
+
+/// Channels in, between and out, and how a block looks at them.
+struct BlockShape {
+    inputs: usize,
+    width: usize,
+    outputs: usize,
+    stride: usize,
+    dilation: usize,
+    groups: usize,
+    bottleneck: bool,
+    mean_shortcut: bool,
 }
 
 impl Block {
-    /// `outputs` differs from `width` in a bottleneck.
-    fn new(
-        inputs: usize,
-        width: usize,
-        outputs: usize,
-        stride: usize,
-        rng: &mut InitRng,
-        device: &Device,
-    ) -> Self {
-        let bottleneck = outputs != width;
+    fn new(shape: &BlockShape, drop_path: DropPath, rng: &mut InitRng, device: &Device) -> Self {
+        let &BlockShape { inputs, width, outputs, stride, dilation, groups, bottleneck, .. } = shape;
         let (first, second) = if bottleneck {
-            (conv(inputs, width, 1), Conv2dConfig { stride, ..conv(width, width, 3) })
+            let second =
+                Conv2dConfig { stride, groups, dilation, padding: dilation, ..conv(width, width, 3) };
+            (conv(inputs, width, 1), second)
         } else {
             (Conv2dConfig { stride, ..conv(inputs, width, 3) }, conv(width, width, 3))
         };
@@ -151,10 +336,8 @@ impl Block {
             bn2: BatchNorm2d::new(width, rng, device),
             conv3: bottleneck.then(|| conv(width, outputs, 1).init(rng, device)),
             bn3: bottleneck.then(|| BatchNorm2d::new(outputs, rng, device)),
-            downsample: (stride != 1 || inputs != outputs).then(|| {
-                let shortcut = Conv2dConfig { stride, ..conv(inputs, outputs, 1) };
-                (shortcut.init(rng, device), BatchNorm2d::new(outputs, rng, device))
-            }),
+            downsample: (stride != 1 || inputs != outputs).then(|| Shortcut::new(shape, rng, device)),
+            drop_path,
         }
     }
 
@@ -165,10 +348,34 @@ impl Block {
             x = bn3.forward(conv3.forward(relu(x)));
         }
         let shortcut = match &self.downsample {
-            Some((conv, norm)) => norm.forward(conv.forward(input)),
+            Some(shortcut) => shortcut.forward(input),
             None => input,
         };
-        relu(x + shortcut)
+        relu(self.drop_path.forward(x) + shortcut)
+    }
+}
+
+impl Shortcut {
+    fn new(shape: &BlockShape, rng: &mut InitRng, device: &Device) -> Self {
+        let &BlockShape { inputs, outputs, stride, mean_shortcut, .. } = shape;
+        let conv = conv(inputs, outputs, 1);
+        if mean_shortcut {
+            let pool = MeanPool { halves: stride == 2 };
+            Self::Mean((pool, conv.init(rng, device), BatchNorm2d::new(outputs, rng, device)))
+        } else {
+            let conv = Conv2dConfig { stride, ..conv };
+            Self::Strided((conv.init(rng, device), BatchNorm2d::new(outputs, rng, device)))
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Strided((conv, norm)) => norm.forward(conv.forward(x)),
+            Self::Mean((pool, conv, norm)) => {
+                let x = if pool.halves { avg_pool2d(x, 2) } else { x };
+                norm.forward(conv.forward(x))
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The closed set of networks, by name and as data.
 
-use std::fmt;
+use std::sync::LazyLock;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -8,35 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::params::param_infos;
 use crate::{
-    CifarResNet, CifarResNetConfig, InitRng, Mlp, MlpConfig, ResNet, ResNetConfig, SmallCnn, SmallCnnConfig,
-    Stem,
+    Backbone, CifarResNet, CifarResNetConfig, Common, InitRng, InputShape, Mlp, MlpConfig, ResNet,
+    ResNetConfig, SmallCnn, SmallCnnConfig,
 };
-
-/// What a network takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InputShape {
-    /// 1 (gray) or 3 (colour).
-    pub channels: usize,
-    /// In pixels.
-    pub height: usize,
-    /// In pixels.
-    pub width: usize,
-}
-
-impl InputShape {
-    /// Values of one image.
-    #[must_use]
-    pub fn values(&self) -> usize {
-        self.channels * self.height * self.width
-    }
-}
-
-impl fmt::Display for InputShape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}x{}x{}", self.channels, self.height, self.width)
-    }
-}
 
 /// A network as data: serde reads and writes it, [`ModelConfig::init`] builds it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,7 +20,7 @@ pub enum ModelConfig {
     Mlp(MlpConfig),
     /// Two convolutions.
     SmallCnn(SmallCnnConfig),
-    /// ResNet for photos, or with a small stem.
+    /// ResNet, ResNeXt, Wide ResNet, ResNet-D.
     #[serde(rename = "resnet")]
     ResNet(ResNetConfig),
     /// ResNet for CIFAR.
@@ -62,7 +36,7 @@ pub enum Model {
     Mlp(Mlp),
     /// Two convolutions.
     SmallCnn(SmallCnn),
-    /// ResNet for photos, or with a small stem.
+    /// ResNet, ResNeXt, Wide ResNet, ResNet-D.
     ResNet(ResNet),
     /// ResNet for CIFAR.
     CifarResNet(CifarResNet),
@@ -71,7 +45,7 @@ pub enum Model {
 /// A name that [`ModelConfig::from_name`] knows.
 #[derive(Debug, Clone, Copy)]
 pub struct NameInfo {
-    /// The name, torchvision's where it has one.
+    /// The name, torchvision's or timm's where they have one.
     pub name: &'static str,
     /// Channels of the images it was made for.
     pub channels: usize,
@@ -83,7 +57,7 @@ pub struct NameInfo {
     pub description: &'static str,
 }
 
-const fn name(
+pub(crate) const fn name(
     name: &'static str,
     (channels, default_size, classes): (usize, usize, usize),
     description: &'static str,
@@ -91,26 +65,18 @@ const fn name(
     NameInfo { name, channels, default_size, classes, description }
 }
 
-const DIGITS: (usize, usize, usize) = (1, 28, 10);
-const CIFAR: (usize, usize, usize) = (3, 32, 10);
-const IMAGENET: (usize, usize, usize) = (3, 224, 1000);
+pub(crate) const DIGITS: (usize, usize, usize) = (1, 28, 10);
+pub(crate) const CIFAR: (usize, usize, usize) = (3, 32, 10);
+pub(crate) const IMAGENET: (usize, usize, usize) = (3, 224, 1000);
 
-const NAMES: [NameInfo; 14] = [
-    name("linear", DIGITS, "softmax regression: the baseline everything must beat"),
-    name("mlp", DIGITS, "one hidden layer of 500 units"),
-    name("small_cnn", DIGITS, "two convolutions and two linear layers, for small images"),
-    name("resnet20", CIFAR, "CIFAR ResNet, 3 blocks a stage"),
-    name("resnet32", CIFAR, "CIFAR ResNet, 5 blocks a stage"),
-    name("resnet44", CIFAR, "CIFAR ResNet, 7 blocks a stage"),
-    name("resnet56", CIFAR, "CIFAR ResNet, 9 blocks a stage"),
-    name("resnet18_cifar", CIFAR, "ResNet-18 with a 3x3 stem, for images of about 32 pixels"),
-    name("resnet18", IMAGENET, "ResNet, basic blocks"),
-    name("resnet34", IMAGENET, "ResNet, basic blocks"),
-    name("resnet50", IMAGENET, "ResNet, bottlenecks"),
-    name("resnet101", IMAGENET, "ResNet, bottlenecks"),
-    name("resnet152", IMAGENET, "ResNet, bottlenecks"),
-    name("resnet50_cifar", CIFAR, "ResNet-50 with a 3x3 stem, for images of about 32 pixels"),
-];
+static NAMES: LazyLock<Vec<NameInfo>> = LazyLock::new(|| {
+    let mut names = Vec::new();
+    names.extend(MlpConfig::names());
+    names.extend(SmallCnnConfig::names());
+    names.extend(CifarResNetConfig::names());
+    names.extend(ResNetConfig::names());
+    names
+});
 
 /// Why a configuration is refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -134,6 +100,33 @@ pub enum ConfigError {
         /// The values allowed.
         range: &'static str,
     },
+    /// A share is out of range.
+    #[error("{what} is {value}; it must be 0 or more and below 1")]
+    Share {
+        /// What it is a share of.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+    },
+}
+
+impl ConfigError {
+    /// An error unless `holds`.
+    pub(crate) fn unless(
+        holds: bool,
+        what: &'static str,
+        value: usize,
+        range: &'static str,
+    ) -> Result<(), Self> {
+        if holds { Ok(()) } else { Err(Self::Range { what, value, range }) }
+    }
+
+    /// No network is called `name`.
+    pub(crate) fn unknown(name: &str) -> Self {
+        let likeness = |info: &NameInfo| strsim::jaro_winkler(info.name, name);
+        let nearest = NAMES.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+        Self::UnknownName { name: name.to_owned(), nearest: nearest.map_or("", |info| info.name) }
+    }
 }
 
 impl ModelConfig {
@@ -149,32 +142,12 @@ impl ModelConfig {
     ///
     /// When there is no such network (the message names the nearest) or it cannot take such images.
     pub fn from_name(name: &str, input: InputShape, classes: usize) -> Result<Self, ConfigError> {
-        let resnet = |depth, stem| Self::ResNet(ResNetConfig { input, depth, stem, classes });
-        let cifar = |depth| Self::CifarResNet(CifarResNetConfig { input, depth, classes });
-        let config = match name {
-            "linear" => Self::Mlp(MlpConfig { input, hidden: vec![], classes }),
-            "mlp" => Self::Mlp(MlpConfig { input, hidden: vec![500], classes }),
-            "small_cnn" => Self::SmallCnn(SmallCnnConfig { input, classes }),
-            "resnet20" => cifar(20),
-            "resnet32" => cifar(32),
-            "resnet44" => cifar(44),
-            "resnet56" => cifar(56),
-            "resnet18_cifar" => resnet(18, Stem::Small),
-            "resnet50_cifar" => resnet(50, Stem::Small),
-            "resnet18" => resnet(18, Stem::Photo),
-            "resnet34" => resnet(34, Stem::Photo),
-            "resnet50" => resnet(50, Stem::Photo),
-            "resnet101" => resnet(101, Stem::Photo),
-            "resnet152" => resnet(152, Stem::Photo),
-            _ => {
-                let likeness = |info: &NameInfo| strsim::jaro_winkler(info.name, name);
-                let nearest = NAMES.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-                return Err(ConfigError::UnknownName {
-                    name: name.to_owned(),
-                    nearest: nearest.map_or("", |info| info.name),
-                });
-            }
-        };
+        let common = Common::new(input, classes);
+        let config = (MlpConfig::from_name(name, common).map(Self::Mlp))
+            .or_else(|| SmallCnnConfig::from_name(name, common).map(Self::SmallCnn))
+            .or_else(|| CifarResNetConfig::from_name(name, common).map(Self::CifarResNet))
+            .or_else(|| ResNetConfig::from_name(name, common).map(Self::ResNet))
+            .ok_or_else(|| ConfigError::unknown(name))?;
         config.check()?;
         Ok(config)
     }
@@ -186,86 +159,58 @@ impl ModelConfig {
     ///
     /// Names the number, its value and what it may be.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let InputShape { channels, height, width } = self.input();
-        let mut rules = vec![
-            ("the number of channels", channels, "1 to 64", (1..=64).contains(&channels)),
-            ("the image height", height, "1 to 4096 pixels", (1..=4096).contains(&height)),
-            ("the image width", width, "1 to 4096 pixels", (1..=4096).contains(&width)),
-            ("the number of classes", self.classes(), "2 to 100000", (2..=100_000).contains(&self.classes())),
-        ];
-        match self {
-            Self::Mlp(config) => {
-                rules.push((
-                    "the number of hidden layers",
-                    config.hidden.len(),
-                    "at most 64",
-                    config.hidden.len() <= 64,
-                ));
-                let largest = config.hidden.iter().copied().max().unwrap_or(1);
-                rules.push((
-                    "a hidden layer",
-                    largest,
-                    "1 to 65536 units",
-                    largest <= 65_536 && !config.hidden.contains(&0),
-                ));
-                // Only now is the product of two of them known to fit.
-                if rules.iter().all(|rule| rule.3) {
-                    let sizes: Vec<usize> = std::iter::once(self.input().values())
-                        .chain(config.hidden.iter().copied())
-                        .chain([config.classes])
-                        .collect();
-                    let weights = sizes.windows(2).map(|pair| pair[0] * pair[1]).sum();
-                    rules.push((
-                        "the number of weights",
-                        weights,
-                        "at most 268435456; use smaller images",
-                        weights <= 1 << 28,
-                    ));
-                }
-            }
-            Self::SmallCnn(_) => {
-                rules.push((
-                    "the shorter side",
-                    height.min(width),
-                    "at least 4 pixels",
-                    height.min(width) >= 4,
-                ));
-            }
-            Self::ResNet(config) => {
-                let known = ResNetConfig::is_known_depth(config.depth);
-                rules.push(("the depth", config.depth, "18, 34, 50, 101 or 152", known));
-            }
-            Self::CifarResNet(config) => {
-                let known = CifarResNetConfig::is_known_depth(config.depth);
-                rules.push(("the depth", config.depth, "20, 32, 44 or 56", known));
+        let Common { input, classes, dropout, drop_path } = *self.common();
+        let InputShape { channels, height, width } = input;
+        let within = ConfigError::unless;
+        within((1..=64).contains(&channels), "the number of channels", channels, "1 to 64")?;
+        within((1..=4096).contains(&height), "the image height", height, "1 to 4096 pixels")?;
+        within((1..=4096).contains(&width), "the image width", width, "1 to 4096 pixels")?;
+        let counts = classes == 0 || (2..=100_000).contains(&classes);
+        within(counts, "the number of classes", classes, "2 to 100000, or 0 for features alone")?;
+        for (what, value) in [("the dropout", dropout), ("the drop-path rate", drop_path)] {
+            if !(0.0..1.0).contains(&value) {
+                return Err(ConfigError::Share { what, value });
             }
         }
-        match rules.into_iter().find(|rule| !rule.3) {
-            Some((what, value, range, _)) => Err(ConfigError::Range { what, value, range }),
-            None => Ok(()),
+        match self {
+            Self::Mlp(config) => config.check(),
+            Self::SmallCnn(config) => config.check(),
+            Self::ResNet(config) => config.check(),
+            Self::CifarResNet(config) => config.check(),
+        }
+    }
+
+    /// Images, classes, dropout and drop-path.
+    #[must_use]
+    pub fn common(&self) -> &Common {
+        match self {
+            Self::Mlp(config) => &config.common,
+            Self::SmallCnn(config) => &config.common,
+            Self::ResNet(config) => &config.common,
+            Self::CifarResNet(config) => &config.common,
+        }
+    }
+
+    /// Images, classes, dropout and drop-path, to be changed.
+    pub fn common_mut(&mut self) -> &mut Common {
+        match self {
+            Self::Mlp(config) => &mut config.common,
+            Self::SmallCnn(config) => &mut config.common,
+            Self::ResNet(config) => &mut config.common,
+            Self::CifarResNet(config) => &mut config.common,
         }
     }
 
     /// The images the network takes.
     #[must_use]
     pub fn input(&self) -> InputShape {
-        match self {
-            Self::Mlp(config) => config.input,
-            Self::SmallCnn(config) => config.input,
-            Self::ResNet(config) => config.input,
-            Self::CifarResNet(config) => config.input,
-        }
+        self.common().input
     }
 
     /// The number of classes.
     #[must_use]
     pub fn classes(&self) -> usize {
-        match self {
-            Self::Mlp(config) => config.classes,
-            Self::SmallCnn(config) => config.classes,
-            Self::ResNet(config) => config.classes,
-            Self::CifarResNet(config) => config.classes,
-        }
+        self.common().classes
     }
 
     /// The network on `device` with the starting weights of `seed`: the same on every backend.
@@ -290,17 +235,33 @@ impl ModelConfig {
 }
 
 impl Model {
+    /// The network, whichever it is.
+    #[must_use]
+    pub fn backbone(&self) -> &dyn Backbone {
+        match self {
+            Self::Mlp(network) => network,
+            Self::SmallCnn(network) => network,
+            Self::ResNet(network) => network,
+            Self::CifarResNet(network) => network,
+        }
+    }
+
     /// # Shapes
     ///
     /// - images: `[batch, channels, height, width]`
     /// - logits: `[batch, classes]`
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        match self {
-            Self::Mlp(network) => network.forward(images),
-            Self::SmallCnn(network) => network.forward(images),
-            Self::ResNet(network) => network.forward(images),
-            Self::CifarResNet(network) => network.forward(images),
-        }
+        self.backbone().forward(images)
+    }
+
+    /// The feature pyramid, the finest level first: see [`Backbone::levels`].
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[batch, channels, height, width]`
+    /// - each level: `[batch, level.channels, height / level.stride, width / level.stride]`, rounded up
+    pub fn features(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
+        self.backbone().features(images)
     }
 }
 
@@ -334,6 +295,13 @@ mod tests {
             ("resnet50", 25_557_032),
             ("resnet101", 44_549_160),
             ("resnet152", 60_192_808),
+            ("resnext50_32x4d", 25_028_904),
+            ("resnext101_32x8d", 88_791_336),
+            ("resnext101_64x4d", 83_455_272),
+            ("wide_resnet50_2", 68_883_240),
+            ("wide_resnet101_2", 126_886_696),
+            ("resnet18d", 11_708_744),
+            ("resnet50d", 25_576_264),
         ] {
             assert_eq!(config(name).parameters(), count, "{name}");
         }
@@ -348,6 +316,48 @@ mod tests {
             let model = ModelConfig::from_name(info.name, input, 7).unwrap().init(0, &device);
             let images = Tensor::ones([2, info.channels, size, size], &device);
             assert_eq!(model.forward(images).dims(), [2, 7], "{}", info.name);
+        }
+    }
+
+    #[test]
+    fn every_pyramid_has_the_channels_and_strides_it_claims() {
+        let device = Device::flex();
+        for info in ModelConfig::names() {
+            let size = if info.default_size > 64 { 96 } else { info.default_size };
+            let input = InputShape { channels: info.channels, height: size, width: size };
+            let model = ModelConfig::from_name(info.name, input, 7).unwrap().init(0, &device);
+            let levels = model.backbone().levels();
+            let features = model.features(Tensor::ones([1, info.channels, size, size], &device));
+            assert_eq!(features.len(), levels.len());
+            for (feature, level) in features.iter().zip(&levels) {
+                let side = size.div_ceil(level.stride);
+                assert_eq!(feature.dims(), [1, level.channels, side, side], "{}: {level:?}", info.name);
+            }
+        }
+    }
+
+    #[test]
+    fn parameters_belong_to_the_stage_that_uses_them() {
+        for info in ModelConfig::names() {
+            let input =
+                InputShape { channels: info.channels, height: info.default_size, width: info.default_size };
+            let model = ModelConfig::from_name(info.name, input, 7).unwrap().init(0, &Device::flex());
+            let backbone = model.backbone();
+            let stages = param_infos(&model).into_iter().map(|param| backbone.stage_of(&param.name));
+            let used: std::collections::BTreeSet<usize> = stages.collect();
+            assert_eq!(used, (0..=backbone.levels().len()).collect(), "{}", info.name);
+        }
+    }
+
+    #[test]
+    fn without_classes_there_are_features() {
+        let device = Device::flex();
+        for name in ["resnet18", "resnet20"] {
+            let mut config = config(name);
+            config.common_mut().classes = 0;
+            config.check().unwrap();
+            let features = config.init(0, &device).forward(Tensor::ones([2, 3, 32, 32], &device));
+            assert_eq!(features.dims()[1], if name == "resnet18" { 512 } else { 64 });
         }
     }
 
@@ -412,8 +422,15 @@ mod tests {
         assert!(ModelConfig::from_name("resnet18", config("resnet18").input(), 1).is_err());
         let tiny = InputShape { channels: 1, height: 3, width: 28 };
         assert!(ModelConfig::from_name("small_cnn", tiny, 10).is_err());
-        let depth =
-            ResNetConfig { input: config("resnet18").input(), depth: 19, stem: Stem::Photo, classes: 10 };
-        assert!(ModelConfig::ResNet(depth).check().is_err());
+        let ModelConfig::ResNet(resnet18) = config("resnet18") else { unreachable!("that is one") };
+        let wrong = [
+            ResNetConfig { depth: 19, ..resnet18.clone() },
+            ResNetConfig { groups: 0, ..resnet18.clone() },
+            ResNetConfig { dilated: true, ..resnet18 },
+        ];
+        assert!(wrong.into_iter().all(|config| ModelConfig::ResNet(config).check().is_err()));
+        let mut dropping = config("resnet18");
+        dropping.common_mut().drop_path = 1.0;
+        assert!(dropping.check().is_err());
     }
 }

@@ -11,24 +11,31 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
-use pyrograph_model::{InputShape, Model, ModelConfig, cross_entropy, load_tensors, named_tensors};
+use pyrograph_model::{
+    InputShape, Model, ModelConfig, cross_entropy, load_tensors, named_tensors, param_infos,
+};
 use serde_json::Value;
 
 #[test]
 fn resnet18_equals_torchvision() {
-    check("resnet18");
+    check("torchvision/resnet18");
 }
 
 #[test]
 fn resnet34_equals_torchvision() {
-    check("resnet34");
+    check("torchvision/resnet34");
 }
 
 #[test]
 fn resnet50_equals_torchvision() {
-    check("resnet50");
+    check("torchvision/resnet50");
+}
+
+#[test]
+fn resnet18d_equals_timm() {
+    check("timm/resnet18d");
 }
 
 #[test]
@@ -39,9 +46,13 @@ fn small_networks_equal_pytorch() {
     }
 }
 
+/// `name` is that of the reference: its source, the network's name, and after an @ the image size where it is part of the network.
 fn check(name: &str) {
-    match golden(&format!("torchvision/{name}")) {
-        Some(golden) => compare(name, 1000, &golden),
+    match golden(name) {
+        Some(golden) => {
+            let network = name.split('/').next_back().and_then(|name| name.split('@').next());
+            compare(network.unwrap(), 1000, &golden);
+        }
         None => println!("skipped: shared/golden/models.json not found"),
     }
 }
@@ -134,25 +145,19 @@ fn compare(name: &str, classes: usize, golden: &Value) {
 fn gradient_norms(model: &Model, gradients: &Gradients) -> BTreeMap<String, f64> {
     struct Norms<'a> {
         gradients: &'a Gradients,
-        path: Vec<String>,
+        names: BTreeMap<ParamId, String>,
         norms: BTreeMap<String, f64>,
     }
     impl ModuleVisitor for Norms<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = param.val().grad(self.gradients) {
                 let values = gradient.into_data().try_to_vec::<f32>().unwrap();
-                // The first step is the variant of `Model`.
-                self.norms.insert(self.path[1..].join("."), norm(&values));
+                self.norms.insert(self.names[&param.id].clone(), norm(&values));
             }
         }
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.push(name.into());
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.pop();
-        }
     }
-    let mut norms = Norms { gradients, path: Vec::new(), norms: BTreeMap::new() };
+    let names = param_infos(model).into_iter().map(|param| (param.id, param.name)).collect();
+    let mut norms = Norms { gradients, names, norms: BTreeMap::new() };
     model.visit(&mut norms);
     norms.norms
 }

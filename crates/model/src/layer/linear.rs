@@ -6,13 +6,26 @@ use burn::tensor::{Device, Tensor};
 use crate::init::{Draw, InitRng};
 use crate::trace::{self, Event};
 
-/// Configuration of a [`Linear`] with bias.
+/// Configuration of a [`Linear`].
 #[derive(Debug, Clone, Copy)]
 pub struct LinearConfig {
     /// Features in.
     pub inputs: usize,
     /// Features out.
     pub outputs: usize,
+    /// Whether a bias is added.
+    pub bias: bool,
+    /// Starting values.
+    pub init: LinearInit,
+}
+
+/// Starting values of a linear layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum LinearInit {
+    /// PyTorch's default: weight and bias uniform within `1 / sqrt(inputs)`.
+    Default,
+    /// The weight normal with this standard deviation, the bias 0.
+    Normal(f64),
 }
 
 /// `output = input · weight + bias`.
@@ -22,17 +35,29 @@ pub struct Linear {
     /// [`named_tensors`](crate::named_tensors) and [`load_tensors`](crate::load_tensors) transpose.
     pub weight: Param<Tensor<2>>,
     /// `[outputs]`.
-    pub bias: Param<Tensor<1>>,
+    pub bias: Option<Param<Tensor<1>>>,
 }
 
 impl LinearConfig {
-    /// The layer on `device`, starting as PyTorch's: uniform within `1 / sqrt(inputs)`.
+    /// A layer with bias and PyTorch's starting values.
+    #[must_use]
+    pub fn new(inputs: usize, outputs: usize) -> Self {
+        Self { inputs, outputs, bias: true, init: LinearInit::Default }
+    }
+
+    /// The layer on `device`.
     #[must_use]
     pub fn init(&self, rng: &mut InitRng, device: &Device) -> Linear {
-        let draw = Draw::Uniform { bound: (self.inputs as f64).sqrt().recip() };
+        let (weight, bias) = match self.init {
+            LinearInit::Default => {
+                let draw = Draw::Uniform { bound: (self.inputs as f64).sqrt().recip() };
+                (draw, draw)
+            }
+            LinearInit::Normal(std) => (Draw::Normal { std }, Draw::Constant(0.0)),
+        };
         Linear {
-            weight: rng.param([self.inputs, self.outputs], draw, device),
-            bias: rng.param([self.outputs], draw, device),
+            weight: rng.param([self.inputs, self.outputs], weight, device),
+            bias: self.bias.then(|| rng.param([self.outputs], bias, device)),
         }
     }
 }
@@ -40,17 +65,20 @@ impl LinearConfig {
 impl Linear {
     /// # Shapes
     ///
-    /// - input: `[batch, inputs]`
-    /// - output: `[batch, outputs]`
-    pub fn forward(&self, input: Tensor<2>) -> Tensor<2> {
-        let output = burn::tensor::module::linear(input, self.weight.val(), Some(self.bias.val()));
+    /// - input: `[…, inputs]`
+    /// - output: `[…, outputs]`
+    pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        let output =
+            burn::tensor::module::linear(input, self.weight.val(), self.bias.as_ref().map(Param::val));
         trace::report(|| {
+            let shape = output.dims();
             let [inputs, outputs] = self.weight.dims();
+            let rows: usize = shape[1..D - 1].iter().product();
             Event {
                 kind: "Linear",
                 param: Some(self.weight.id),
-                output: output.dims().to_vec(),
-                macs: (inputs * outputs) as u64,
+                output: shape.to_vec(),
+                macs: (rows * inputs * outputs) as u64,
             }
         });
         output

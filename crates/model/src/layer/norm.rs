@@ -1,16 +1,11 @@
-//! Batch normalization (<https://arxiv.org/abs/1502.03167>).
+//! Batch normalization (<https://arxiv.org/abs/1502.03167>) and layer normalization (<https://arxiv.org/abs/1607.06450>).
 
 use burn::module::{Module, Param, RunningState};
-use burn::tensor::module::{batch_norm, batch_norm_train};
+use burn::tensor::module::{batch_norm, batch_norm_train, layer_norm};
 use burn::tensor::{DType, Device, Tensor};
 
 use crate::init::{Draw, InitRng};
 use crate::trace::{self, Event};
-
-/// Added to the variance, as PyTorch's default.
-const EPSILON: f64 = 1e-5;
-/// The weight of a new batch in the running statistics, as PyTorch's default.
-const MOMENTUM: f64 = 0.1;
 
 /// Normalizes each channel: by the batch's statistics on an autodiff device, by the running ones elsewhere.
 ///
@@ -25,18 +20,28 @@ pub struct BatchNorm2d {
     pub running_mean: RunningState<Tensor<1>>,
     /// `[channels]`, starts at 1.
     pub running_var: RunningState<Tensor<1>>,
+    epsilon: f64,
+    momentum: f64,
 }
 
 impl BatchNorm2d {
-    /// The layer for `channels` channels on `device`.
+    /// The layer for `channels` channels on `device`, with PyTorch's epsilon of 1e-5 and momentum of 0.1.
     #[must_use]
     pub fn new(channels: usize, rng: &mut InitRng, device: &Device) -> Self {
         Self {
+            epsilon: 1e-5,
+            momentum: 0.1,
             weight: rng.param([channels], Draw::Constant(1.0), device),
             bias: rng.param([channels], Draw::Constant(0.0), device),
             running_mean: RunningState::new(Tensor::zeros([channels], device)),
             running_var: RunningState::new(Tensor::ones([channels], device)),
         }
+    }
+
+    /// The layer with another number added to the variance, and another weight of a new batch in the running statistics.
+    #[must_use]
+    pub fn with(self, epsilon: f64, momentum: f64) -> Self {
+        Self { epsilon, momentum, ..self }
     }
 
     /// # Shapes
@@ -55,7 +60,7 @@ impl BatchNorm2d {
         if !device.is_autodiff() {
             let mean = self.running_mean.value().to_device(&device);
             let var = self.running_var.value().to_device(&device);
-            return batch_norm(input, weight, bias, mean, var, EPSILON);
+            return batch_norm(input, weight, bias, mean, var, self.epsilon);
         }
         let [batch, channels, height, width] = dims;
         let count = (batch * height * width) as f64;
@@ -63,12 +68,12 @@ impl BatchNorm2d {
         // are free of the first mean's rounding error, which deep networks would amplify. The result does not depend on the
         // centre, so no gradient flows through it.
         let center = mean_of_rows(input.clone().detach().mean_dim(3));
-        let normalized = batch_norm_train(input - center.clone(), weight, bias, EPSILON);
+        let normalized = batch_norm_train(input - center.clone(), weight, bias, self.epsilon);
         let mean = normalized.mean.detach() + center.reshape([channels]);
         // A single value has no sample variance; PyTorch refuses it, here the statistics stay finite.
         let unbiased = normalized.variance.detach().mul_scalar(count / (count - 1.0).max(1.0));
-        follow(&self.running_mean, mean, &device);
-        follow(&self.running_var, unbiased, &device);
+        follow(&self.running_mean, mean, self.momentum, &device);
+        follow(&self.running_var, unbiased, self.momentum, &device);
         normalized.output
     }
 }
@@ -82,7 +87,51 @@ fn mean_of_rows(rows: Tensor<4>) -> Tensor<4> {
     rows.cast(wide).mean_dim(2).mean_dim(0).cast(kept)
 }
 
-fn follow(running: &RunningState<Tensor<1>>, batch: Tensor<1>, device: &Device) {
+fn follow(running: &RunningState<Tensor<1>>, batch: Tensor<1>, momentum: f64, device: &Device) {
     let old = running.value_sync().to_device(device);
-    running.update(old.mul_scalar(1.0 - MOMENTUM).add(batch.mul_scalar(MOMENTUM)).detach());
+    running.update(old.mul_scalar(1.0 - momentum).add(batch.mul_scalar(momentum)).detach());
+}
+
+/// Normalizes the last dimension of each place by its own mean and variance.
+#[derive(Module, Debug)]
+pub struct LayerNorm {
+    /// `[features]`, starts at 1.
+    pub weight: Param<Tensor<1>>,
+    /// `[features]`, starts at 0.
+    pub bias: Param<Tensor<1>>,
+    epsilon: f64,
+}
+
+impl LayerNorm {
+    /// The layer for `features` features on `device`; `epsilon` is added to the variance.
+    #[must_use]
+    pub fn new(features: usize, epsilon: f64, rng: &mut InitRng, device: &Device) -> Self {
+        Self {
+            weight: rng.param([features], Draw::Constant(1.0), device),
+            bias: rng.param([features], Draw::Constant(0.0), device),
+            epsilon,
+        }
+    }
+
+    /// # Shapes
+    ///
+    /// - input and output: `[…, features]`
+    pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        trace::report(|| Event {
+            kind: "LayerNorm",
+            param: Some(self.weight.id),
+            output: input.dims().to_vec(),
+            macs: 0,
+        });
+        layer_norm(input, self.weight.val(), Some(self.bias.val()), self.epsilon)
+    }
+
+    /// The same over the channels of pictures.
+    ///
+    /// # Shapes
+    ///
+    /// - input and output: `[batch, channels, height, width]`
+    pub fn forward_channels(&self, input: Tensor<4>) -> Tensor<4> {
+        self.forward(input.permute([0, 2, 3, 1])).permute([0, 3, 1, 2])
+    }
 }

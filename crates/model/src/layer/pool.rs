@@ -1,7 +1,7 @@
 //! Pooling.
 
 use burn::tensor::Tensor;
-use burn::tensor::ops::MaxPoolOptions;
+use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
 
 use crate::trace::{self, Event};
 
@@ -15,6 +15,21 @@ use crate::trace::{self, Event};
 pub fn max_pool2d(input: Tensor<4>, kernel: usize, stride: usize, padding: usize) -> Tensor<4> {
     let options = MaxPoolOptions::new([kernel; 2]).with_stride([stride; 2]).with_padding([padding; 2]);
     report("MaxPool2d", burn::tensor::module::max_pool2d(input, options))
+}
+
+/// The mean of each `kernel`x`kernel` window, side by side; windows that reach over the edge have the mean of what is inside.
+///
+/// # Shapes
+///
+/// - input: `[batch, channels, height, width]`
+/// - output: `[batch, channels, height', width']`, `height' = height / kernel`, rounded up
+#[must_use]
+pub fn avg_pool2d(input: Tensor<4>, kernel: usize) -> Tensor<4> {
+    let options = AvgPoolOptions::new([kernel; 2])
+        .with_stride([kernel; 2])
+        .with_count_include_pad(false)
+        .with_ceil_mode(true);
+    report("AvgPool2d", burn::tensor::module::avg_pool2d(input, options))
 }
 
 /// The mean of windows that cut the image into `size`x`size` parts.

@@ -1,0 +1,128 @@
+//! What every network is told, and what every network can be asked.
+
+use std::fmt;
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+/// The images a network takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputShape {
+    /// 1 (gray), 3 (colour), or as many as there are.
+    pub channels: usize,
+    /// In pixels.
+    pub height: usize,
+    /// In pixels.
+    pub width: usize,
+}
+
+impl InputShape {
+    /// Values of one image.
+    #[must_use]
+    pub fn values(&self) -> usize {
+        self.channels * self.height * self.width
+    }
+}
+
+impl fmt::Display for InputShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}x{}", self.channels, self.height, self.width)
+    }
+}
+
+/// What every network is told.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Common {
+    /// The images.
+    pub input: InputShape,
+    /// Classes; with 0 there is no last layer, and what comes out are the features it would have had.
+    pub classes: usize,
+    /// The share of features that is set to 0 before the last layer while learning, 0 or more and below 1.
+    #[serde(default)]
+    pub dropout: f64,
+    /// The share of residual paths that is left out in the last block while learning (0 in the first, growing evenly), 0 or more and
+    /// below 1. Networks without such paths have no use for it.
+    #[serde(default)]
+    pub drop_path: f64,
+}
+
+impl Common {
+    /// Without dropout and drop-path.
+    #[must_use]
+    pub fn new(input: InputShape, classes: usize) -> Self {
+        Self { input, classes, dropout: 0.0, drop_path: 0.0 }
+    }
+}
+
+/// One level of a feature pyramid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Level {
+    /// Channels.
+    pub channels: usize,
+    /// Pixels of the image to one of the level.
+    pub stride: usize,
+}
+
+/// A network as a row of stages, each giving a level of a feature pyramid, and a head that makes logits of the last.
+pub trait Backbone {
+    /// What the stages give, the finest first; none where a network has no feature maps.
+    fn levels(&self) -> Vec<Level>;
+
+    /// Stage `n` of what the stage before gave, of the images for stage 0.
+    ///
+    /// # Shapes
+    ///
+    /// - x: `[batch, channels, height, width]` of level `n - 1`
+    /// - output: the same of level `n`
+    fn stage(&self, n: usize, x: Tensor<4>) -> Tensor<4>;
+
+    /// Logits of what the last stage gave.
+    ///
+    /// # Shapes
+    ///
+    /// - x: `[batch, channels, height, width]`
+    /// - logits: `[batch, classes]`
+    fn head(&self, x: Tensor<4>) -> Tensor<2>;
+
+    /// The stage that a parameter belongs to, by its name; as many as there are stages for the head.
+    fn stage_of(&self, parameter: &str) -> usize;
+
+    /// The name that the reference has for a parameter which is called `name` in our module tree.
+    fn reference_name(&self, name: String) -> String {
+        name
+    }
+
+    /// # Shapes
+    ///
+    /// - images: `[batch, channels, height, width]`
+    /// - logits: `[batch, classes]`
+    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        self.head((0..self.levels().len()).fold(images, |x, n| self.stage(n, x)))
+    }
+
+    /// The feature pyramid: level `n` has the channels and the stride that [`Backbone::levels`] says.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[batch, channels, height, width]`
+    /// - each level: `[batch, level.channels, height / level.stride, width / level.stride]`, rounded up
+    fn features(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
+        let mut x = images;
+        let stages = 0..self.levels().len();
+        stages
+            .map(|n| {
+                x = self.stage(n, x.clone());
+                x.clone()
+            })
+            .collect()
+    }
+}
+
+/// The number of the first of `prefixes` that `parameter` begins with, and how many there are if it is none: for
+/// [`Backbone::stage_of`].
+pub(crate) fn stage_by_prefix(parameter: &str, prefixes: &[&[&str]]) -> usize {
+    let begins = |prefix: &&str| parameter.starts_with(*prefix);
+    prefixes.iter().position(|stage| stage.iter().any(begins)).unwrap_or(prefixes.len())
+}

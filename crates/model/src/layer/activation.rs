@@ -1,0 +1,57 @@
+//! What stands between linear layers.
+
+use burn::module::Module;
+use burn::tensor::{Tensor, activation};
+
+/// A function of each value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Activation {
+    /// `max(x, 0)`.
+    Relu,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+    /// `x` above 0, below it `x` times this slope.
+    LeakyRelu(f64),
+    /// `x · min(max(x / 6 + 1/2, 0), 1)` (<https://arxiv.org/abs/1905.02244>).
+    HardSwish,
+    /// `x · sigmoid(x)` (<https://arxiv.org/abs/1606.08415>).
+    Silu,
+    /// `x · Φ(x)`, exact (<https://arxiv.org/abs/1606.08415>).
+    Gelu,
+}
+
+impl Activation {
+    /// The function of each value of `input`.
+    pub fn forward<const D: usize>(self, input: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Relu => activation::relu(input),
+            Self::Relu6 => activation::relu6(input),
+            Self::LeakyRelu(slope) => activation::leaky_relu(input, slope),
+            Self::HardSwish => activation::hard_swish(input),
+            Self::Silu => activation::silu(input),
+            Self::Gelu => activation::gelu(input),
+        }
+    }
+}
+
+/// An activation as a layer, for networks whose layers are numbered: it has no parameters and takes a number.
+#[derive(Module, Debug)]
+pub struct Activate {
+    #[module(skip)]
+    function: Activation,
+}
+
+impl Activate {
+    /// The layer that applies `function`.
+    #[must_use]
+    pub fn new(function: Activation) -> Self {
+        Self { function }
+    }
+
+    /// # Shapes
+    ///
+    /// - input and output: the same
+    pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        self.function.forward(input)
+    }
+}
