@@ -30,6 +30,41 @@ pub enum Error {
         /// Which part is missing or unreadable.
         reason: String,
     },
+    /// The file holds no tensors.
+    #[error("{path}: there are no weights in it", path = path.display())]
+    NoWeights {
+        /// The weight file.
+        path: PathBuf,
+    },
+    /// A checkpoint refers to something in Python that weights do not need.
+    #[error(
+        "{path}: {reason}. Nothing in it was run. If you trust the file, load it in Python and save `model.state_dict()` as safetensors",
+        path = path.display()
+    )]
+    RefusedPickle {
+        /// The weight file.
+        path: PathBuf,
+        /// What it refers to, or where it cannot be told.
+        reason: String,
+    },
+    /// A checkpoint of PyTorch is damaged, cut short, or of a form that is not read.
+    #[error("{path}: not a whole PyTorch checkpoint ({reason}); copy or download it again", path = path.display())]
+    DamagedCheckpoint {
+        /// The weight file.
+        path: PathBuf,
+        /// What the reader said.
+        reason: String,
+    },
+    /// A tensor's values are of a kind that weights do not have.
+    #[error("{path}: tensor `{name}` is {found}; weights are F64, F32, F16 or BF16", path = path.display())]
+    TensorType {
+        /// The weight file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its values.
+        found: String,
+    },
     /// The tensors do not fit the architecture that the file names.
     #[error("{path}: {source}", path = path.display())]
     Weights {

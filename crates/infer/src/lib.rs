@@ -16,6 +16,7 @@ mod model_file;
 mod predictor;
 mod tally;
 mod tensor_loader;
+mod weights;
 
 pub use align::align;
 pub use error::{Error, Result};
@@ -24,3 +25,4 @@ pub use model_file::ModelFile;
 pub use predictor::{Prediction, Predictor};
 pub use tally::{Tally, Verdict};
 pub use tensor_loader::tensor_loader;
+pub use weights::read_weights;

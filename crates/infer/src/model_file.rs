@@ -14,16 +14,17 @@
 //!
 //! One entry, because safetensors keeps metadata in a hash map: equal models must be equal bytes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use burn::tensor::{Device, TensorData};
+use burn::tensor::Device;
 use pyrograph_data::Preprocess;
 use pyrograph_model::{Model, ModelConfig, load_tensors, named_tensors};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{Dtype, tensor::TensorView};
 
+use crate::weights::SafetensorsFile;
 use crate::{Error, Result};
 
 const FORMAT: &str = "pyrograph";
@@ -106,28 +107,13 @@ impl ModelFile {
         let path = path.as_ref();
         let within = path.join("best.safetensors");
         let path = if path.is_dir() { within.as_path() } else { path };
-        let bytes = fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-        let damaged = |reason: String| Error::Damaged { path: path.to_owned(), reason };
         let foreign = |reason: String| Error::NotAModel { path: path.to_owned(), reason };
-
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(e.to_string()))?;
-        let description = header
-            .metadata()
-            .as_ref()
-            .and_then(|metadata| metadata.get(FORMAT))
-            .ok_or_else(|| foreign(format!("its header has no entry `{FORMAT}`")))?;
+        let file = SafetensorsFile::open(path)?;
+        let description = file.entry(FORMAT);
+        let description =
+            description.ok_or_else(|| foreign(format!("its header has no entry `{FORMAT}`")))?;
         let description = Description::parse(description).map_err(foreign)?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(e.to_string()))?;
-
-        let mut tensors = BTreeMap::new();
-        for (name, view) in file.iter() {
-            if view.dtype() != Dtype::F32 {
-                return Err(foreign(format!("tensor `{name}` is {:?}, not F32", view.dtype())));
-            }
-            let values: Vec<f32> =
-                view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-            tensors.insert(name.to_owned(), TensorData::new(values, view.shape().to_vec()));
-        }
+        let tensors = file.read_all()?;
         // The seed of weights that are all replaced does not matter.
         let model = description.model.init(0, device);
         let model = load_tensors(model, tensors)

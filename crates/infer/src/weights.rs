@@ -1,0 +1,86 @@
+//! Weights that others trained: safetensors files and PyTorch's checkpoints as tensors by name.
+//!
+//! A checkpoint of PyTorch is a program for Python's unpickler. Nothing in it is ever executed: the crate `pytorch-reader`
+//! interprets the few calls that rebuild tensors, and what refers to anything else is refused by name ([`pickle`]).
+
+mod pickle;
+mod pytorch;
+mod safetensors;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use burn::tensor::TensorData;
+
+pub(crate) use self::safetensors::SafetensorsFile;
+use crate::{Error, Result};
+
+/// Under which a checkpoint keeps the weights, beside optimizers and counts; the first there is.
+const WRAPPERS: [&str; 4] = ["state_dict", "model_state_dict", "model", "net"];
+/// What is put before every name by training on several devices or by compiling.
+const PREFIXES: [&str; 2] = ["module.", "_orig_mod."];
+/// Ends of the names of whole numbers that no result depends on: counters of batch norms, tables that follow from the window size.
+const COUNTERS: [&str; 2] = ["num_batches_tracked", "relative_position_index"];
+
+/// Reads the weights at `path`, in f32 and in PyTorch's layouts, by their names in the state dict.
+///
+/// It may be a safetensors file or what `torch.save` wrote, in the form of today (a zip archive) or the one before PyTorch 1.6: a state dict,
+/// one within `state_dict`, `model_state_dict`, `model` or `net`, or one whose names all begin with `module.` or `_orig_mod.`, which is left out.
+/// Values may be f64, f32, f16 or bf16, and may have been saved from a GPU.
+///
+/// # Errors
+///
+/// When the file cannot be read, is damaged or cut short, holds no weights, or refers to anything in Python but what rebuilds
+/// tensors: the message names it.
+pub fn read_weights(path: impl AsRef<Path>) -> Result<BTreeMap<String, TensorData>> {
+    let path = path.as_ref();
+    let tensors =
+        if is_pytorch(path)? { pytorch::read(path)? } else { SafetensorsFile::open(path)?.read_all()? };
+    if tensors.is_empty() {
+        return Err(Error::NoWeights { path: path.to_owned() });
+    }
+    Ok(tensors)
+}
+
+/// Whether the file begins as those of `torch.save` do; all others are taken for safetensors.
+fn is_pytorch(path: &Path) -> Result<bool> {
+    let io = |source| Error::Io { path: path.to_owned(), source };
+    let mut head = Vec::new();
+    File::open(path).map_err(io)?.take(9).read_to_end(&mut head).map_err(io)?;
+    // A safetensors file begins with the length of its header, which begins with a brace.
+    let safetensors = head.get(8) == Some(&b'{');
+    Ok(!safetensors
+        && (head.starts_with(b"PK") || head.first().is_some_and(|byte| b"\x80(}]cl".contains(byte))))
+}
+
+/// The weights among the tensors of a file, under their own names.
+fn unwrap<T>(mut tensors: BTreeMap<String, T>) -> BTreeMap<String, T> {
+    for wrapper in WRAPPERS {
+        let inside = format!("{wrapper}.");
+        if tensors.keys().any(|name| name.starts_with(&inside)) {
+            tensors.retain(|name, _| name.starts_with(&inside));
+            tensors = without_prefix(tensors, &inside);
+            break;
+        }
+    }
+    for prefix in PREFIXES {
+        if tensors.keys().all(|name| name.starts_with(prefix)) {
+            tensors = without_prefix(tensors, prefix);
+        }
+    }
+    tensors
+}
+
+fn without_prefix<T>(tensors: BTreeMap<String, T>, prefix: &str) -> BTreeMap<String, T> {
+    tensors.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect()
+}
+
+/// Whether a tensor is a counter or a table that nothing depends on.
+fn is_counter(name: &str) -> bool {
+    COUNTERS.iter().any(|end| name.ends_with(end))
+}
+
+#[cfg(test)]
+mod tests;
