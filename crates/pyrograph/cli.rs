@@ -3,6 +3,7 @@
 mod bench_data;
 mod check;
 mod completions;
+mod convert;
 mod data;
 mod devices;
 mod eval;
@@ -57,6 +58,8 @@ enum Command {
     Index(index::IndexArgs),
     /// Measure how fast images are loaded
     BenchData(bench_data::BenchDataArgs),
+    /// Make a model file of weights that others trained
+    Convert(convert::ConvertArgs),
     /// List the networks that `train --model` knows
     Models(models::ModelsArgs),
     /// List the steps that `--augment` knows, with their arguments
@@ -81,6 +84,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Pack(args) => pack::run(&args),
         Command::Index(args) => index::run(&args),
         Command::BenchData(args) => bench_data::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Transforms(args) => transforms::run(&args),
         Command::Summary(args) => summary::run(&args),

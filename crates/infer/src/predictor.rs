@@ -35,6 +35,12 @@ impl Predictor {
         Ok(Self { file: ModelFile::load(path, device)?, device: device.clone() })
     }
 
+    /// A predictor of a model whose network is on `device`.
+    #[must_use]
+    pub fn new(file: ModelFile, device: &Device) -> Self {
+        Self { file, device: device.clone() }
+    }
+
     /// The model file this predictor was made from.
     #[must_use]
     pub fn file(&self) -> &ModelFile {

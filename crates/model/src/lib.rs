@@ -33,7 +33,9 @@ pub use device::{DeviceError, available_devices, default_device, is_host, parse_
 pub use init::InitRng;
 pub use loss::{cross_entropy, soft_cross_entropy};
 pub use mlp::{Mlp, MlpConfig};
-pub use params::{ParamError, ParamInfo, load_tensors, named_tensors, param_infos};
+pub use params::{
+    ParamError, ParamInfo, classes_of, load_backbone, load_tensors, named_tensors, param_infos,
+};
 pub use resnet::{ResNet, ResNetConfig, Stem};
 pub use small_cnn::{SmallCnn, SmallCnnConfig};
 pub use summary::{LayerRow, Summary, summarize};

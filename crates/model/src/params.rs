@@ -1,11 +1,11 @@
 //! Weights out and in, under PyTorch's names and in PyTorch's layouts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Shape, Tensor, TensorData};
+use burn::tensor::{Device, Shape, Tensor, TensorData};
 
-use crate::{Backbone, Model};
+use crate::{Backbone, Model, ModelConfig};
 
 /// Why tensors do not fit a network.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -116,6 +116,18 @@ pub fn param_infos(model: &Model) -> Vec<ParamInfo> {
     lister.params
 }
 
+/// The number of classes that `tensors` were trained for, if they are those of the network that `config` describes: the length of its last
+/// bias.
+#[must_use]
+pub fn classes_of(config: &ModelConfig, tensors: &BTreeMap<String, TensorData>) -> Option<usize> {
+    let model = config.init(0, &Device::default());
+    let last = param_infos(&model).pop()?;
+    match tensors.get(&last.name)?.shape().to_vec()[..] {
+        [classes] => Some(classes),
+        _ => None,
+    }
+}
+
 /// Puts `tensors` (f32, PyTorch's names and layouts) into the network.
 ///
 /// PyTorch's `num_batches_tracked` counters are ignored: nothing depends on them.
@@ -123,30 +135,57 @@ pub fn param_infos(model: &Model) -> Vec<ParamInfo> {
 /// # Errors
 ///
 /// The first tensor that is missing, extra, misshapen or not finite. Nothing is loaded then.
-pub fn load_tensors(model: Model, mut tensors: BTreeMap<String, TensorData>) -> Result<Model, ParamError> {
+pub fn load_tensors(model: Model, tensors: BTreeMap<String, TensorData>) -> Result<Model, ParamError> {
+    load(model, tensors, |_| false).map(|(model, _)| model)
+}
+
+/// [`load_tensors`] for other classes than those the tensors were trained for: what of the head is missing or has another shape keeps its
+/// starting values. Also gives the names of these.
+///
+/// # Errors
+///
+/// As [`load_tensors`], for all but the head.
+pub fn load_backbone(
+    model: Model,
+    tensors: BTreeMap<String, TensorData>,
+) -> Result<(Model, Vec<String>), ParamError> {
+    let names = model.clone();
+    let backbone = names.backbone();
+    let head = backbone.levels().len();
+    load(model, tensors, |name| backbone.stage_of(name) == head)
+}
+
+/// Tensors for which `may_differ` may be missing, extra or of another shape; those that were so are named.
+fn load(
+    model: Model,
+    mut tensors: BTreeMap<String, TensorData>,
+    may_differ: impl Fn(&str) -> bool,
+) -> Result<(Model, Vec<String>), ParamError> {
     tensors.retain(|name, _| !name.ends_with("num_batches_tracked"));
     let needed = param_infos(&model);
+    let mut kept = Vec::new();
     for ParamInfo { name, shape, .. } in &needed {
-        let Some(tensor) = tensors.get(name) else {
-            let unused = tensors.keys().filter(|name| needed.iter().all(|info| info.name != **name));
-            let nearest = unused
-                .map(|other| (strsim::jaro_winkler(name, other), other))
-                .filter(|(likeness, _)| *likeness > 0.8)
-                .max_by(|a, b| a.0.total_cmp(&b.0));
-            let nearest = nearest.map(|(_, name)| name.clone());
-            return Err(ParamError::Missing { name: name.clone(), nearest });
-        };
-        if tensor.shape().to_vec() != *shape {
-            let found = tensor.shape().to_vec();
-            return Err(ParamError::Shape { name: name.clone(), found, needed: shape.clone() });
+        let found = tensors.get(name).map(|tensor| tensor.shape().to_vec());
+        match found {
+            Some(found) if found == *shape => {}
+            _ if may_differ(name) => {
+                tensors.remove(name);
+                kept.push(name.clone());
+                continue;
+            }
+            Some(found) => {
+                return Err(ParamError::Shape { name: name.clone(), found, needed: shape.clone() });
+            }
+            None => return Err(missing(name, &tensors, &needed)),
         }
-        if let Some(position) = tensor.iter::<f32>().position(|value| !value.is_finite()) {
+        let mut values = tensors[name].iter::<f32>();
+        if let Some(position) = values.position(|value| !value.is_finite()) {
             return Err(ParamError::NotFinite { name: name.clone(), position });
         }
     }
-    if tensors.len() > needed.len() {
-        let extra = tensors.into_keys().find(|name| needed.iter().all(|info| info.name != *name));
-        return Err(ParamError::Extra { name: extra.unwrap_or_default() });
+    let known: HashSet<&str> = needed.iter().map(|info| info.name.as_str()).collect();
+    if let Some(extra) = tensors.keys().find(|name| !known.contains(name.as_str()) && !may_differ(name)) {
+        return Err(ParamError::Extra { name: extra.clone() });
     }
 
     struct Loader<'a> {
@@ -177,7 +216,17 @@ pub fn load_tensors(model: Model, mut tensors: BTreeMap<String, TensorData>) -> 
     }
     // A mapper takes the model itself; its copy shares all tensors.
     let names = model.clone();
-    Ok(model.map(&mut Loader { place: Place::of(names.backbone()), tensors }))
+    Ok((model.map(&mut Loader { place: Place::of(names.backbone()), tensors }), kept))
+}
+
+/// The error for a tensor that is not there, with the nearest that no layer has.
+fn missing(name: &str, tensors: &BTreeMap<String, TensorData>, needed: &[ParamInfo]) -> ParamError {
+    let unused = tensors.keys().filter(|name| needed.iter().all(|info| info.name != **name));
+    let nearest = unused
+        .map(|other| (strsim::jaro_winkler(name, other), other))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    ParamError::Missing { name: name.to_owned(), nearest: nearest.map(|(_, name)| name.clone()) }
 }
 
 /// Where a traversal of the module tree is.
@@ -229,8 +278,7 @@ impl<'a> Place<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{InputShape, ModelConfig};
-    use burn::tensor::Device;
+    use crate::InputShape;
 
     fn model(seed: u64) -> Model {
         let input = InputShape { channels: 1, height: 8, width: 8 };
@@ -285,6 +333,26 @@ mod tests {
         tensors.insert("fc2.bias".into(), TensorData::from([1f32, f32::NAN, 0.0]));
         let error = load_tensors(model(0), tensors).unwrap_err();
         assert_eq!(error, ParamError::NotFinite { name: "fc2.bias".into(), position: 1 });
+    }
+
+    #[test]
+    fn a_backbone_takes_weights_for_other_classes() {
+        let input = InputShape { channels: 1, height: 8, width: 8 };
+        let other = ModelConfig::from_name("small_cnn", input, 5).unwrap().init(4, &Device::flex());
+        assert!(matches!(load_tensors(other.clone(), tensors(0)), Err(ParamError::Shape { .. })));
+        let (loaded, kept) = load_backbone(other.clone(), tensors(0)).unwrap();
+        assert_eq!(kept, ["fc2.weight", "fc2.bias"]);
+        let (loaded, other): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            (named_tensors(&loaded).into_iter().collect(), named_tensors(&other).into_iter().collect());
+        assert_eq!(loaded["fc1.weight"], tensors(0)["fc1.weight"]);
+        assert_eq!(loaded["fc2.weight"], other["fc2.weight"]);
+        let mut without = tensors(0);
+        without.remove("fc2.bias");
+        without.insert("fc3.bias".into(), TensorData::from([1f32]));
+        assert_eq!(load_backbone(model(0), without).unwrap().1, ["fc2.bias"]);
+        let mut damaged = tensors(0);
+        damaged.remove("conv1.bias");
+        assert!(matches!(load_backbone(model(0), damaged), Err(ParamError::Missing { .. })));
     }
 
     #[test]

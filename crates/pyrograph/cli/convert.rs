@@ -1,0 +1,158 @@
+//! `pyrograph convert`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use pyrograph::data::{Pipeline, Preprocess};
+use pyrograph::infer::{ModelFile, read_weights};
+use pyrograph::model::{InputShape, ModelConfig, classes_of, default_device, load_backbone, load_tensors};
+
+use super::{program, say};
+
+/// Mean and deviation of ImageNet's photos, which most published weights expect.
+const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// Arguments of `convert`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pyrograph convert resnet50-11ad3fa6.pth --model resnet50 -o resnet50.safetensors --classes imagenet_classes.txt
+  pyrograph convert resnet20.th --model resnet20 -o resnet20.safetensors --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+
+Nothing in a PyTorch file is ever executed. Tensors must be those of the network, by name and by shape.")]
+pub(crate) struct ConvertArgs {
+    /// Weights: safetensors, or what torch.save wrote (.pth, .pt, .th, …)
+    weights: PathBuf,
+
+    /// The network they belong to, a name from `pyrograph models`
+    #[arg(long, value_name = "NAME")]
+    model: String,
+
+    /// The model file to write
+    #[arg(short, long, value_name = "FILE")]
+    out: PathBuf,
+
+    /// Names of the classes, one a line, in the order of the network's outputs [default: their numbers]
+    #[arg(long, value_name = "FILE")]
+    classes: Option<PathBuf>,
+
+    /// Height and width of the images in pixels [default: the network's own]
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    size: Option<u16>,
+
+    /// How images get to that size [default for photos of 224: resize(256)|center_crop(224)]
+    #[arg(long, value_name = "STEPS")]
+    steps: Option<String>,
+
+    /// Mean of each channel, for values 0 to 1 [default: ImageNet's]
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',')]
+    mean: Option<Vec<f32>>,
+
+    /// Deviation of each channel, for values 0 to 1 [default: ImageNet's]
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',')]
+    std: Option<Vec<f32>>,
+
+    /// What the weights may lack; it starts as in a new network
+    #[arg(long, value_name = "PART")]
+    allow_missing: Option<Missing>,
+}
+
+/// What weights may lack.
+#[derive(Debug, Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Missing {
+    /// The last layers, or they may be for other classes
+    Head,
+}
+
+pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode> {
+    let (device, _) = default_device()?;
+    let tensors = read_weights(&args.weights)?;
+    let mut config = own(&args.model, args.size)?;
+    let class_names = match &args.classes {
+        Some(path) => Some(read_names(path)?),
+        None => None,
+    };
+    let trained_for = classes_of(&config, &tensors);
+    let classes = match (&class_names, args.allow_missing) {
+        // The names decide what a new head is for.
+        (Some(names), Some(Missing::Head)) => names.len(),
+        (Some(names), None) => {
+            let found = trained_for.unwrap_or(names.len());
+            if found != names.len() {
+                bail!("the weights are for {found} classes; {} names were given", names.len());
+            }
+            found
+        }
+        (None, _) => trained_for.unwrap_or_else(|| config.classes()),
+    };
+    config.common_mut().classes = classes;
+    config.check()?;
+    let model = config.init(0, &device);
+    let weights = || args.weights.display().to_string();
+    let (model, kept) = match args.allow_missing {
+        Some(Missing::Head) => load_backbone(model, tensors).with_context(weights)?,
+        None => (load_tensors(model, tensors).with_context(weights)?, Vec::new()),
+    };
+    let file = ModelFile {
+        preprocess: preprocess(args, config.input())?,
+        class_names: class_names.unwrap_or_else(|| (0..classes).map(|class| class.to_string()).collect()),
+        recipe: String::new(),
+        config,
+        model,
+    };
+    file.save(&args.out)?;
+    let parameters = file.config.parameters();
+    say(&format!("{} with {parameters} parameters and {classes} classes", args.model));
+    if !kept.is_empty() {
+        say(&format!("New, to be trained: {}", kept.join(", ")));
+    }
+    say(&format!("Model   {}", args.out.display()));
+    say(&format!("\nNext:\n  {} predict {} IMAGE", program(), args.out.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The network for the images and classes that it was made for.
+fn own(name: &str, size: Option<u16>) -> Result<ModelConfig> {
+    let info = ModelConfig::names().iter().find(|info| info.name == name);
+    let (channels, own_size, classes) =
+        info.map_or((3, 224, 1000), |i| (i.channels, i.default_size, i.classes));
+    let size = size.map_or(own_size, usize::from);
+    Ok(ModelConfig::from_name(name, InputShape { channels, height: size, width: size }, classes)?)
+}
+
+fn read_names(path: &PathBuf) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let names: Vec<String> =
+        text.lines().map(|line| line.trim().to_owned()).filter(|name| !name.is_empty()).collect();
+    if names.len() < 2 {
+        bail!("{}: there are fewer than two names in it", path.display());
+    }
+    Ok(names)
+}
+
+fn preprocess(args: &ConvertArgs, input: InputShape) -> Result<Preprocess> {
+    let (channels, size) = (input.channels, input.height);
+    // The share of the picture that most published numbers were measured on.
+    let photo = || format!("resize({})|center_crop({size})", (size * 256).div_ceil(224));
+    let steps = match &args.steps {
+        Some(steps) => steps.clone(),
+        None if size >= 64 => photo(),
+        None => String::new(),
+    };
+    let values = |given: &Option<Vec<f32>>, imagenet: [f32; 3], plain: f32| match given {
+        Some(given) => given.clone(),
+        None if channels == 3 => imagenet.to_vec(),
+        None => vec![plain; channels],
+    };
+    let preprocess = Preprocess {
+        steps: steps.parse::<Pipeline>()?,
+        mean: values(&args.mean, IMAGENET_MEAN, 0.0),
+        std: values(&args.std, IMAGENET_STD, 1.0),
+        ..Preprocess::new(channels as u8, size as u32, size as u32)
+    };
+    preprocess.check()?;
+    Ok(preprocess)
+}
