@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     recipe.data.valid_fraction = 0.0;
     recipe.seed = arguments.next().map_or(Ok(0), |seed| seed.parse())?;
     // Plain gradient descent with a constant rate.
-    recipe.optim = OptimRecipe { lr: 0.01, momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+    recipe.optim = OptimRecipe { lr: 0.01, momentum: 0.0, weight_decay: 0.0, ..OptimRecipe::default() };
     recipe.schedule = ScheduleRecipe::Constant { warmup_epochs: 0.0 };
 
     let outcome = train(&recipe, &RunOptions { verbose: true, ..RunOptions::default() })?;

@@ -45,6 +45,18 @@ impl Preprocess {
         Self { channels, height, width, steps, mean: vec![0.0; count], std: vec![1.0; count] }
     }
 
+    /// The same with mean and deviation of ImageNet's photos, which most published weights expect; gray pictures get the means over the
+    /// colours.
+    #[must_use]
+    pub fn with_imagenet_statistics(self) -> Self {
+        let (mean, std) = if self.channels == 3 {
+            (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225])
+        } else {
+            (vec![0.449], vec![0.226])
+        };
+        Self { mean, std, ..self }
+    }
+
     /// Whether every number is in its range. What comes from a file is checked before it is used.
     ///
     /// # Errors

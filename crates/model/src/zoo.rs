@@ -152,6 +152,21 @@ impl ModelConfig {
         Ok(config)
     }
 
+    /// The name that gives this network, whatever its images and classes; none for one that was put together by hand.
+    #[must_use]
+    pub fn name(&self) -> Option<&'static str> {
+        let plain = |mut config: Self| {
+            let Common { input, classes, .. } = *config.common();
+            *config.common_mut() = Common::new(input, classes);
+            config
+        };
+        let (wanted, common) = (plain(self.clone()), self.common());
+        let same = |info: &&NameInfo| {
+            Self::from_name(info.name, common.input, common.classes).is_ok_and(|config| config == wanted)
+        };
+        NAMES.iter().find(same).map(|info| info.name)
+    }
+
     /// Whether every number is in its range, so that building allocates no more than about 1 GB. What comes from a file
     /// is checked before it is built.
     ///
@@ -404,6 +419,15 @@ mod tests {
             let config = config(info.name);
             let text = serde_json::to_string(&config).unwrap();
             assert_eq!(serde_json::from_str::<ModelConfig>(&text).unwrap(), config, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_knows_its_name() {
+        for info in ModelConfig::names() {
+            let mut config = config(info.name);
+            config.common_mut().dropout = 0.5;
+            assert_eq!(config.name(), Some(info.name));
         }
     }
 

@@ -11,10 +11,6 @@ use pyrograph::model::{InputShape, ModelConfig, classes_of, default_device, load
 
 use super::{program, say};
 
-/// Mean and deviation of ImageNet's photos, which most published weights expect.
-const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
-
 /// Arguments of `convert`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -142,16 +138,12 @@ fn preprocess(args: &ConvertArgs, input: InputShape) -> Result<Preprocess> {
         None if size >= 64 => photo(),
         None => String::new(),
     };
-    let values = |given: &Option<Vec<f32>>, imagenet: [f32; 3], plain: f32| match given {
-        Some(given) => given.clone(),
-        None if channels == 3 => imagenet.to_vec(),
-        None => vec![plain; channels],
-    };
+    let usual = Preprocess::new(channels as u8, size as u32, size as u32).with_imagenet_statistics();
     let preprocess = Preprocess {
         steps: steps.parse::<Pipeline>()?,
-        mean: values(&args.mean, IMAGENET_MEAN, 0.0),
-        std: values(&args.std, IMAGENET_STD, 1.0),
-        ..Preprocess::new(channels as u8, size as u32, size as u32)
+        mean: args.mean.clone().unwrap_or_else(|| usual.mean.clone()),
+        std: args.std.clone().unwrap_or_else(|| usual.std.clone()),
+        ..usual
     };
     preprocess.check()?;
     Ok(preprocess)

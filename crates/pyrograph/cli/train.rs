@@ -41,6 +41,10 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
 
+    /// Weights to start from: a model file, a run folder, safetensors or a PyTorch checkpoint
+    #[arg(long, value_name = "FILE")]
+    weights: Option<String>,
+
     /// The highest learning rate
     #[arg(long, value_name = "RATE")]
     lr: Option<f64>,
@@ -104,6 +108,9 @@ impl TrainArgs {
         }
         if let Some(model) = &self.model {
             recipe.model.clone_from(model);
+        }
+        if let Some(weights) = &self.weights {
+            recipe.start.weights.clone_from(weights);
         }
         if let Some(augment) = &self.augment {
             recipe.augment.clone_from(augment);

@@ -1,5 +1,8 @@
 //! A network with its loss, as Burn's learner wants it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn::train::metric::ItemLazy;
@@ -13,13 +16,59 @@ pub struct Classifier {
     /// The network: images `[batch, channels, height, width]` to logits `[batch, classes]`.
     pub model: Model,
     label_smoothing: f64,
+    #[module(skip)]
+    frozen: Frozen,
+}
+
+/// Stages that do not learn in the first epochs. They run as in inference: without gradients, and normalized by the statistics they came
+/// with.
+#[derive(Debug, Clone, Default)]
+pub struct Frozen {
+    /// The network as it was, off the autodiff device; its tensors are shared.
+    network: Option<Arc<Model>>,
+    /// Epochs that are left.
+    epochs: Arc<AtomicUsize>,
+}
+
+impl Frozen {
+    /// All stages but the head of `model`, for so many epochs.
+    #[must_use]
+    pub fn new(model: &Model, epochs: usize) -> Self {
+        let network = (epochs > 0).then(|| Arc::new(model.clone().valid()));
+        Self { network, epochs: Arc::new(AtomicUsize::new(epochs)) }
+    }
+
+    /// An epoch is over.
+    pub(crate) fn end_epoch(&self) {
+        let left = self.epochs.load(Ordering::Relaxed).saturating_sub(1);
+        self.epochs.store(left, Ordering::Relaxed);
+    }
+
+    /// The network whose stages are used, while they are frozen.
+    fn network(&self) -> Option<&Model> {
+        self.network.as_deref().filter(|_| self.epochs.load(Ordering::Relaxed) > 0)
+    }
 }
 
 impl Classifier {
     /// A classifier whose targets are smoothed by `label_smoothing` (0 for none) while training.
     #[must_use]
     pub fn new(model: Model, label_smoothing: f64) -> Self {
-        Self { model, label_smoothing }
+        Self { model, label_smoothing, frozen: Frozen::default() }
+    }
+
+    /// The same with stages that do not learn at first.
+    #[must_use]
+    pub fn with_frozen(self, frozen: Frozen) -> Self {
+        Self { frozen, ..self }
+    }
+
+    /// `[batch, channels, height, width]` to `[batch, classes]`, for learning.
+    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
+        let Some(frozen) = self.frozen.network() else { return self.model.forward(images) };
+        let stages = frozen.backbone().levels().len();
+        let features = (0..stages).fold(images.inner(), |x, n| frozen.backbone().stage(n, x));
+        self.model.backbone().head(Tensor::from_inner(features))
     }
 }
 
@@ -57,7 +106,7 @@ impl TrainStep for Classifier {
     type Output = StepOutput;
 
     fn step(&self, batch: ImageBatch) -> TrainOutput<StepOutput> {
-        let logits = self.model.forward(batch.images);
+        let logits = self.logits(batch.images);
         let loss = match batch.soft_targets {
             Some(targets) => soft_cross_entropy(logits.clone(), targets, self.label_smoothing),
             None => cross_entropy(logits.clone(), batch.targets.clone(), self.label_smoothing),

@@ -10,9 +10,9 @@ use burn::train::{
     SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, ValidLoader,
 };
 use pyrograph_infer::Tally;
-use pyrograph_model::Model;
+use pyrograph_model::{Model, noise};
 
-use crate::{Classifier, EpochRow, Error, Result, Scores, StopRecipe};
+use crate::{Classifier, EpochRow, Error, Frozen, Result, Scores, StopRecipe};
 
 /// Called at the end of each epoch with its numbers, the network (off the autodiff device) and whether its
 /// accuracy is the best so far. An error ends the run.
@@ -24,6 +24,8 @@ pub struct EpochLoop {
     train_scores: Scores,
     valid_scores: Scores,
     stop: StopRule,
+    seed: u64,
+    frozen: Frozen,
     observer: Mutex<Observer>,
     fitted: Mutex<Result<Fitted>>,
 }
@@ -89,15 +91,24 @@ impl StopRule {
 
 impl EpochLoop {
     /// A loop that trains on `device` (its autodiff form) and reads its numbers from the two scores, which must also
-    /// be registered as the training and the validation metric.
+    /// be registered as the training and the validation metric. What the network drops at random follows from `seed`; `frozen` is
+    /// that of the classifier.
     #[must_use]
-    pub fn new(device: Device, scores: (Scores, Scores), stop: StopRule, observer: Observer) -> Self {
+    pub fn new(
+        device: Device,
+        scores: (Scores, Scores),
+        stop: StopRule,
+        observer: Observer,
+        (seed, frozen): (u64, Frozen),
+    ) -> Self {
         let (train_scores, valid_scores) = scores;
         Self {
             device,
             train_scores,
             valid_scores,
             stop,
+            seed,
+            frozen,
             observer: Mutex::new(observer),
             fitted: Mutex::new(Ok(Fitted::default())),
         }
@@ -141,7 +152,8 @@ impl SupervisedLearningStrategy<Classifier> for EpochLoop {
         let mut fitted = Fitted::default();
         let mut failure = None;
         for epoch in first_epoch..=components.num_epochs {
-            let spent = train_epoch(epoch, &mut learner, &train, &mut events, interrupter);
+            let spent = train_epoch(epoch, self.seed, &mut learner, &train, &mut events, interrupter);
+            self.frozen.end_epoch();
             if interrupter.should_stop() {
                 break;
             }
@@ -181,6 +193,7 @@ impl SupervisedLearningStrategy<Classifier> for EpochLoop {
 /// Forward, loss, backward, update, for every batch.
 fn train_epoch(
     epoch: usize,
+    seed: u64,
     learner: &mut Learner<Classifier>,
     loader: &TrainLoader<Classifier>,
     events: &mut Events,
@@ -204,6 +217,7 @@ fn train_epoch(
                 break;
             }
         };
+        noise::of_step(seed, (epoch as u64) << 32 | step as u64);
         let output = learner.train_step(batch);
         learner.lr_step();
         learner.optimizer_step(output.grads);

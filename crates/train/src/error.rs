@@ -18,6 +18,16 @@ pub enum Error {
     /// The network does not fit the data.
     #[error("{0}")]
     Architecture(#[from] pyrograph_model::ConfigError),
+    /// The weights to start from are not those of the network.
+    #[error("{path}: {source}; are these weights of a {model}?")]
+    Start {
+        /// The weight file.
+        path: String,
+        /// The network's name.
+        model: String,
+        /// Which tensor, and how.
+        source: pyrograph_model::ParamError,
+    },
     /// The run folder cannot be used.
     #[error("{path}: {reason}", path = path.display())]
     RunFolder {

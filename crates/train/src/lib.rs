@@ -12,6 +12,7 @@
 mod classifier;
 mod epoch_loop;
 mod error;
+mod optimizer;
 mod picture;
 mod plan;
 mod progress;
@@ -22,12 +23,12 @@ mod run_folder;
 mod schedule;
 mod scores;
 
-pub use classifier::Classifier;
+pub use classifier::{Classifier, Frozen};
 pub use epoch_loop::{EpochLoop, Fitted, Observer, StopRule, Stopped};
 pub use error::{Error, Result};
 pub use plan::{Plan, augment_steps};
 pub use progress::{counting_bar, image_bar};
-pub use recipe::{DataRecipe, OptimRecipe, Recipe, ScheduleRecipe, StopRecipe};
+pub use recipe::{DataRecipe, OptimRecipe, Recipe, ScheduleRecipe, StartRecipe, StopRecipe};
 pub use report::EpochRow;
 pub use run::{MeasuredSource, Outcome, RunOptions, run, run_plan};
 pub use run_folder::RunFolder;

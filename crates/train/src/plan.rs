@@ -1,11 +1,14 @@
 //! A recipe and a data set, decided down to the last shape.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use burn::tensor::{Device, TensorData};
 use pyrograph_data::source::{Scan, Source, Subset, split};
 use pyrograph_data::transform::{Draws, Scene};
 use pyrograph_data::{DataSet, Image, OnError, Pipeline, PixelStats, Preprocess, cache_folder, pixel_stats};
-use pyrograph_model::{InputShape, ModelConfig};
+use pyrograph_infer::{ModelFile, read_weights};
+use pyrograph_model::{InputShape, Model, ModelConfig, load_backbone, named_tensors};
 
 use crate::{DataRecipe, Error, Recipe, Result};
 
@@ -46,6 +49,8 @@ pub struct Plan {
     pub watched: &'static str,
     /// The images of the final answer, where they are not the watched ones.
     pub test: Option<Arc<dyn Source>>,
+    /// Weights to start from, by name.
+    pub weights: Option<BTreeMap<String, TensorData>>,
     /// What was found and decided, a sentence each.
     pub said: Vec<String>,
 }
@@ -87,6 +92,17 @@ impl Plan {
             )));
         }
 
+        let start = match recipe.start.weights.as_str() {
+            "" => None,
+            path => Some(Pretrained::read(path)?),
+        };
+        if let Some(ModelFile { config, .. }) = start.as_ref().and_then(|start| start.file.as_ref())
+            && recipe.model == Recipe::AUTO
+            && let Some(name) = config.name()
+        {
+            recipe.model = name.into();
+        }
+
         let look = Look::at(train.as_ref(), recipe.data.on_error())?;
         let channels = *recipe.data.channels.get_or_insert(look.channels);
         let native = look.common_size.filter(|&(height, width)| height.max(width) <= LARGEST_NATIVE);
@@ -110,7 +126,9 @@ impl Plan {
         let mut preprocess =
             Preprocess { steps: steps.parse::<Pipeline>()?, ..Preprocess::new(channels, height, width) };
         let augment = augment_steps(&recipe.augment, &preprocess, recipe.data.size.is_none())?;
-        if recipe.data.normalize {
+        if let Some(start) = &start {
+            preprocess = start.normalized(preprocess);
+        } else if recipe.data.normalize {
             let PixelStats { mean, std } =
                 pixel_stats(train.as_ref(), &preprocess, STATS_SAMPLES, recipe.data.on_error())?;
             // A channel that never changes carries nothing; dividing by its deviation would make it noise.
@@ -118,13 +136,92 @@ impl Plan {
             preprocess = Preprocess { mean, std, ..preprocess };
         }
         let input = InputShape { channels: channels.into(), height: height as usize, width: width as usize };
-        let model = ModelConfig::from_name(&recipe.model, input, train.class_names().len())?;
+        let mut model = ModelConfig::from_name(&recipe.model, input, train.class_names().len())?;
+        let common = model.common_mut();
+        (common.dropout, common.drop_path) = (recipe.dropout, recipe.drop_path);
+        model.check()?;
         said.push(format!(
             "Model {} on {input} images, {} parameters",
             recipe.model,
             thousands(model.parameters())
         ));
-        Ok(Self { recipe, model, batch, preprocess, augment, train, valid, set_apart, watched, test, said })
+        let weights = start.map(|start| start.tensors);
+        let plan = Self {
+            recipe,
+            model,
+            batch,
+            preprocess,
+            augment,
+            train,
+            valid,
+            set_apart,
+            watched,
+            test,
+            weights,
+            said,
+        };
+        plan.with_start_said()
+    }
+
+    /// The network on `device`, with the weights it starts from.
+    ///
+    /// # Errors
+    ///
+    /// When the weights are not those of the network.
+    pub fn network(&self, device: &Device) -> Result<Model> {
+        Ok(self.start(device)?.0)
+    }
+
+    /// The network, and what of it is new although it starts from weights.
+    fn start(&self, device: &Device) -> Result<(Model, Vec<String>)> {
+        let model = self.model.init(self.recipe.seed, device);
+        let Some(weights) = &self.weights else { return Ok((model, Vec::new())) };
+        load_backbone(model, weights.clone()).map_err(|source| Error::Start {
+            path: self.recipe.start.weights.clone(),
+            model: self.recipe.model.clone(),
+            source,
+        })
+    }
+
+    /// With a sentence on what it starts from: weights that do not fit are told of before anything is written.
+    fn with_start_said(mut self) -> Result<Self> {
+        if self.weights.is_some() {
+            let (_, new) = self.start(&Device::default())?;
+            let new = if new.is_empty() { String::new() } else { format!("; new: {}", new.join(", ")) };
+            self.said.push(format!("Weights from {}{new}", self.recipe.start.weights));
+        }
+        Ok(self)
+    }
+}
+
+/// Weights to start from, with the model file they lie in if it is one.
+struct Pretrained {
+    tensors: BTreeMap<String, TensorData>,
+    file: Option<ModelFile>,
+}
+
+impl Pretrained {
+    fn read(path: &str) -> Result<Self> {
+        match ModelFile::load(path, &Device::default()) {
+            Ok(file) => {
+                let tensors = named_tensors(&file.model).into_iter().collect();
+                Ok(Self { tensors, file: Some(file) })
+            }
+            // Others' safetensors have no description, PyTorch's checkpoints are no safetensors.
+            Err(pyrograph_infer::Error::NotAModel { .. } | pyrograph_infer::Error::Damaged { .. }) => {
+                Ok(Self { tensors: read_weights(path)?, file: None })
+            }
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// What the weights expect: the normalization they were trained with, which is ImageNet's where nothing says otherwise.
+    fn normalized(&self, preprocess: Preprocess) -> Preprocess {
+        let theirs = self.file.as_ref().map(|file| &file.preprocess);
+        match theirs.filter(|theirs| theirs.channels == preprocess.channels) {
+            Some(theirs) => Preprocess { mean: theirs.mean.clone(), std: theirs.std.clone(), ..preprocess },
+            None => preprocess.with_imagenet_statistics(),
+        }
     }
 }
 

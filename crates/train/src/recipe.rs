@@ -53,6 +53,12 @@ pub struct Recipe {
     /// How training images are mixed with each other: `mix.mixup` and `mix.cutmix` are the usual 0.2 and 1. Accuracy and loss of training
     /// are then those on mixed images, by the class of each image itself.
     pub mix: Mixing,
+    /// The share of features that is set to 0 before the last layer while learning, 0 to below 1.
+    pub dropout: f64,
+    /// The share of residual paths that is left out in the last block while learning, 0 to below 1.
+    pub drop_path: f64,
+    /// What training starts from.
+    pub start: StartRecipe,
     /// Which images, and how they are prepared.
     pub data: DataRecipe,
     /// Stochastic gradient descent.
@@ -87,6 +93,17 @@ pub struct DataRecipe {
     pub replace_bad: f64,
 }
 
+/// What training starts from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StartRecipe {
+    /// A model file, a run folder, a safetensors file or a PyTorch checkpoint with the network's weights. Its head may be for other
+    /// classes: then a new one is learned. Empty: new weights.
+    pub weights: String,
+    /// Epochs in which only the head learns.
+    pub freeze_epochs: usize,
+}
+
 /// Stochastic gradient descent, as PyTorch's `SGD`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -99,6 +116,10 @@ pub struct OptimRecipe {
     pub nesterov: bool,
     /// L2 penalty, 0 or more.
     pub weight_decay: f64,
+    /// Whether biases and the weights of normalizations are penalized, too.
+    pub decay_vectors: bool,
+    /// The learning rate of each stage as a share of that of the next, above 0 to 1: below 1, what lies deeper in the network changes less.
+    pub layer_decay: f64,
 }
 
 /// The learning rate over time. Epochs may be fractions.
@@ -162,6 +183,9 @@ impl Default for Recipe {
             label_smoothing: 0.0,
             augment: Self::AUTO.into(),
             mix: Mixing::default(),
+            dropout: 0.0,
+            drop_path: 0.0,
+            start: StartRecipe::default(),
             data: DataRecipe::default(),
             optim: OptimRecipe::default(),
             schedule: ScheduleRecipe::Cosine { warmup_epochs: 0.5 },
@@ -196,7 +220,14 @@ impl DataRecipe {
 
 impl Default for OptimRecipe {
     fn default() -> Self {
-        Self { lr: 0.05, momentum: 0.9, nesterov: false, weight_decay: 5e-4 }
+        Self {
+            lr: 0.05,
+            momentum: 0.9,
+            nesterov: false,
+            weight_decay: 5e-4,
+            decay_vectors: true,
+            layer_decay: 1.0,
+        }
     }
 }
 
@@ -353,6 +384,18 @@ impl Recipe {
                 self.optim.weight_decay.to_string(),
                 "0 or more",
             ),
+            (
+                above_0(self.optim.layer_decay) && self.optim.layer_decay <= 1.0,
+                "optim.layer_decay",
+                self.optim.layer_decay.to_string(),
+                "above 0 to 1",
+            ),
+            (
+                self.start.freeze_epochs == 0 || !self.start.weights.is_empty(),
+                "start.freeze_epochs",
+                self.start.freeze_epochs.to_string(),
+                "0 without start.weights",
+            ),
             (at_least_0(warmup_epochs), "schedule.warmup_epochs", warmup_epochs.to_string(), "0 or more"),
             (above_0(every_epochs), "schedule.every_epochs", every_epochs.to_string(), "above 0"),
             (above_0(gamma), "schedule.gamma", gamma.to_string(), "above 0"),
@@ -374,7 +417,13 @@ impl Recipe {
 }
 
 /// Keys that are tables within tables, by their whole names.
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 29] = [
+    "dropout",
+    "drop_path",
+    "start.weights",
+    "start.freeze_epochs",
+    "optim.decay_vectors",
+    "optim.layer_decay",
     "mix.mixup",
     "mix.cutmix",
     "mix.p",

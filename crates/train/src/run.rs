@@ -5,9 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use burn::optim::SgdConfig;
-use burn::optim::decay::WeightDecayConfig;
-use burn::optim::momentum::MomentumConfig;
 use burn::tensor::Device;
 use burn::train::logger::InMemoryMetricLogger;
 use burn::train::{Learner, SupervisedTraining, TrainingStrategy};
@@ -17,13 +14,15 @@ use pyrograph_data::{Loader, LoaderConfig, Pipeline};
 use pyrograph_infer::{Evaluation, ModelFile, evaluate, tensor_loader};
 use pyrograph_model::Model;
 
+use crate::classifier::Frozen;
+use crate::optimizer::{learning_rates, optimizer};
 use crate::picture::png;
 use crate::plan::thousands;
 use crate::progress::{Progress, image_bar};
 use crate::report::{MistakePicture, Report};
 use crate::{
-    Classifier, EpochLoop, EpochRow, Error, Fitted, Observer, OptimRecipe, Plan, Recipe, Result, RunFolder,
-    Schedule, Scores, StopRule, Stopped,
+    Classifier, EpochLoop, EpochRow, Error, Fitted, Observer, Plan, Recipe, Result, RunFolder, Schedule,
+    Scores, StopRule, Stopped,
 };
 
 /// Mistakes shown in a report.
@@ -197,9 +196,13 @@ fn fit(plan: &Plan, options: &RunOptions, loaders: (Loader, Loader), folder: &Ru
     let (train, valid) = loaders;
     let steps = plan.train.len().div_ceil(plan.batch);
 
-    let network = Classifier::new(plan.model.init(recipe.seed, &device), recipe.label_smoothing);
+    let model = plan.network(&device)?;
     let schedule = Schedule::new(recipe.optim.lr, &recipe.schedule, recipe.epochs, steps);
-    let learner = Learner::new(network, sgd(&recipe.optim).init(), schedule);
+    let (optimizer, rates) =
+        (optimizer(&recipe.optim, &model), learning_rates(&recipe.optim, &model, &schedule));
+    let frozen = Frozen::new(&model, recipe.start.freeze_epochs);
+    let network = Classifier::new(model, recipe.label_smoothing).with_frozen(frozen.clone());
+    let learner = Learner::new(network, optimizer, rates);
     let scores = (Scores::new(classes), Scores::new(classes));
     let train = tensor_loader(train, device.clone()).with_mixing(recipe.mix)?;
     let observer = keep(plan, train.loader().clone(), folder.clone(), options.verbose && !options.tui)?;
@@ -208,6 +211,7 @@ fn fit(plan: &Plan, options: &RunOptions, loaders: (Loader, Loader), folder: &Ru
         scores.clone(),
         StopRule::new(recipe.stop.clone()),
         observer,
+        (recipe.seed, frozen),
     ));
     let training = SupervisedTraining::new(
         folder.path(),
@@ -231,22 +235,6 @@ fn fit(plan: &Plan, options: &RunOptions, loaders: (Loader, Loader), folder: &Ru
         Error::Diverged { epoch, .. } => Error::Diverged { epoch, learning_rate: recipe.optim.lr },
         other => other,
     })
-}
-
-/// Burn's SGD with PyTorch's meaning of momentum: no dampening.
-fn sgd(recipe: &OptimRecipe) -> SgdConfig {
-    let mut config = SgdConfig::new();
-    if recipe.momentum > 0.0 {
-        let momentum = MomentumConfig::new()
-            .with_momentum(recipe.momentum)
-            .with_dampening(0.0)
-            .with_nesterov(recipe.nesterov);
-        config = config.with_momentum(Some(momentum));
-    }
-    if recipe.weight_decay > 0.0 {
-        config = config.with_weight_decay(Some(WeightDecayConfig::new(recipe.weight_decay as f32)));
-    }
-    config
 }
 
 /// Writes each epoch's line, the last and best models and the images that could not be read, and says how it went.

@@ -51,6 +51,12 @@ impl Schedule {
         }
     }
 
+    /// The same times `factor`.
+    #[must_use]
+    pub fn scaled(&self, factor: f64) -> Self {
+        Self { lr: self.lr * factor, ..self.clone() }
+    }
+
     /// The learning rate of step `step`, counted from 0.
     #[must_use]
     pub fn at(&self, step: u64) -> f64 {
