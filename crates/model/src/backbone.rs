@@ -56,6 +56,16 @@ impl Common {
     }
 }
 
+/// Whose names and shapes the parameters of a network have, where two libraries have the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reference {
+    /// torchvision.
+    Torchvision,
+    /// timm.
+    Timm,
+}
+
 /// One level of a feature pyramid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Level {
@@ -117,6 +127,32 @@ pub trait Backbone {
                 x.clone()
             })
             .collect()
+    }
+}
+
+/// torchvision's name of a parameter in `stem`, `stages.N.downsample` or `stages.N.blocks`: it numbers all of these in one row called
+/// `features`. Nothing for parameters elsewhere.
+pub(crate) fn name_in_row(name: &str) -> Option<String> {
+    if let Some(rest) = name.strip_prefix("stem.") {
+        return Some(format!("features.0.{rest}"));
+    }
+    let (stage, part) = name.strip_prefix("stages.")?.split_once('.')?;
+    let stage: usize = stage.parse().ok()?;
+    match part.split_once('.')? {
+        ("downsample", rest) => Some(format!("features.{}.{rest}", 2 * stage)),
+        (_, rest) => Some(format!("features.{}.{rest}", 2 * stage + 1)),
+    }
+}
+
+/// The stage of a parameter in `stem` and `stages`, or in torchvision's row of them, and `stages` if it is in neither: for
+/// [`Backbone::stage_of`].
+pub(crate) fn stage_in_row(parameter: &str, stages: usize) -> usize {
+    let number = |prefix| parameter.strip_prefix(prefix)?.split('.').next()?.parse::<usize>().ok();
+    match (number("features."), number("stages.")) {
+        (Some(place), _) => place / 2,
+        (_, Some(stage)) => stage,
+        _ if parameter.starts_with("stem.") => 0,
+        _ => stages,
     }
 }
 

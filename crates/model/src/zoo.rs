@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::params::param_infos;
 use crate::{
-    Backbone, CifarResNet, CifarResNetConfig, Common, InitRng, InputShape, Mlp, MlpConfig, ResNet,
-    ResNetConfig, SmallCnn, SmallCnnConfig,
+    Backbone, CifarResNet, CifarResNetConfig, Common, ConvNeXt, ConvNeXtConfig, InitRng, InputShape, Mlp,
+    MlpConfig, ResNet, ResNetConfig, SmallCnn, SmallCnnConfig,
 };
 
 /// A network as data: serde reads and writes it, [`ModelConfig::init`] builds it.
@@ -26,6 +26,9 @@ pub enum ModelConfig {
     /// ResNet for CIFAR.
     #[serde(rename = "cifar_resnet")]
     CifarResNet(CifarResNetConfig),
+    /// ConvNeXt.
+    #[serde(rename = "convnext")]
+    ConvNeXt(ConvNeXtConfig),
 }
 
 /// A network with weights.
@@ -40,6 +43,8 @@ pub enum Model {
     ResNet(ResNet),
     /// ResNet for CIFAR.
     CifarResNet(CifarResNet),
+    /// ConvNeXt.
+    ConvNeXt(ConvNeXt),
 }
 
 /// A name that [`ModelConfig::from_name`] knows.
@@ -75,6 +80,7 @@ static NAMES: LazyLock<Vec<NameInfo>> = LazyLock::new(|| {
     names.extend(SmallCnnConfig::names());
     names.extend(CifarResNetConfig::names());
     names.extend(ResNetConfig::names());
+    names.extend(ConvNeXtConfig::names());
     names
 });
 
@@ -147,6 +153,7 @@ impl ModelConfig {
             .or_else(|| SmallCnnConfig::from_name(name, common).map(Self::SmallCnn))
             .or_else(|| CifarResNetConfig::from_name(name, common).map(Self::CifarResNet))
             .or_else(|| ResNetConfig::from_name(name, common).map(Self::ResNet))
+            .or_else(|| ConvNeXtConfig::from_name(name, common).map(Self::ConvNeXt))
             .ok_or_else(|| ConfigError::unknown(name))?;
         config.check()?;
         Ok(config)
@@ -177,6 +184,7 @@ impl ModelConfig {
             Self::SmallCnn(config) => config.check(),
             Self::ResNet(config) => config.check(),
             Self::CifarResNet(config) => config.check(),
+            Self::ConvNeXt(config) => config.check(),
         }
     }
 
@@ -188,6 +196,7 @@ impl ModelConfig {
             Self::SmallCnn(config) => &config.common,
             Self::ResNet(config) => &config.common,
             Self::CifarResNet(config) => &config.common,
+            Self::ConvNeXt(config) => &config.common,
         }
     }
 
@@ -198,6 +207,7 @@ impl ModelConfig {
             Self::SmallCnn(config) => &mut config.common,
             Self::ResNet(config) => &mut config.common,
             Self::CifarResNet(config) => &mut config.common,
+            Self::ConvNeXt(config) => &mut config.common,
         }
     }
 
@@ -222,6 +232,7 @@ impl ModelConfig {
             Self::SmallCnn(config) => Model::SmallCnn(config.init(&mut rng, device)),
             Self::ResNet(config) => Model::ResNet(config.init(&mut rng, device)),
             Self::CifarResNet(config) => Model::CifarResNet(config.init(&mut rng, device)),
+            Self::ConvNeXt(config) => Model::ConvNeXt(config.init(&mut rng, device)),
         }
     }
 
@@ -243,6 +254,7 @@ impl Model {
             Self::SmallCnn(network) => network,
             Self::ResNet(network) => network,
             Self::CifarResNet(network) => network,
+            Self::ConvNeXt(network) => network,
         }
     }
 
@@ -302,6 +314,14 @@ mod tests {
             ("wide_resnet101_2", 126_886_696),
             ("resnet18d", 11_708_744),
             ("resnet50d", 25_576_264),
+            ("convnext_atto", 3_695_520),
+            ("convnext_femto", 5_217_784),
+            ("convnext_pico", 9_045_672),
+            ("convnext_nano", 15_593_560),
+            ("convnext_tiny", 28_589_128),
+            ("convnext_small", 50_223_688),
+            ("convnext_base", 88_591_464),
+            ("convnext_large", 197_767_336),
         ] {
             assert_eq!(config(name).parameters(), count, "{name}");
         }

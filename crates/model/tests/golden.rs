@@ -39,6 +39,16 @@ fn resnet18d_equals_timm() {
 }
 
 #[test]
+fn convnext_tiny_equals_torchvision() {
+    check("torchvision/convnext_tiny");
+}
+
+#[test]
+fn convnext_atto_equals_timm() {
+    check("timm/convnext_atto");
+}
+
+#[test]
 fn small_networks_equal_pytorch() {
     let all: Value = serde_json::from_str(include_str!("golden/small_networks.json")).unwrap();
     for golden in all["models"].as_array().unwrap() {
