@@ -86,17 +86,20 @@ pub trait Backbone {
     ///
     /// - x: `[batch, channels, height, width]` of level `n - 1`
     /// - output: the same of level `n`
+    ///
+    /// Networks with tokens that lie nowhere in the picture have `[batch, channels, 1, tokens]` between stages.
     fn stage(&self, n: usize, x: Tensor<4>) -> Tensor<4>;
 
     /// Logits of what the last stage gave.
     ///
     /// # Shapes
     ///
-    /// - x: `[batch, channels, height, width]`
+    /// - x: what the last stage gives
     /// - logits: `[batch, classes]`
     fn head(&self, x: Tensor<4>) -> Tensor<2>;
 
-    /// The stage that a parameter belongs to, by its name; as many as there are stages for the head.
+    /// The stage that a parameter belongs to, by its reference name; as many as there are stages for the head. Learning rates that fall
+    /// with depth go by it, so a network without halvings, as a transformer, has a stage for each block.
     fn stage_of(&self, parameter: &str) -> usize;
 
     /// The name that the reference has for a parameter which is called `name` in our module tree.

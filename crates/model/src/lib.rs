@@ -3,7 +3,7 @@
 //! Read in this order:
 //!
 //! 1. [`layer`]: convolution, linear and batch normalization with PyTorch's names, layouts and starting values.
-//! 2. [`Mlp`], [`SmallCnn`], [`ResNet`], [`CifarResNet`], [`ConvNeXt`]: one network a file, `Config → init → forward`.
+//! 2. [`Mlp`], [`SmallCnn`], [`ResNet`], [`CifarResNet`], [`ConvNeXt`], [`ViT`]: one network a file, `Config → init → forward`.
 //! 3. [`ModelConfig`] and [`Model`]: the closed set of them, by name, and as serde data.
 //! 4. [`named_tensors`] and [`load_tensors`]: weights out and in, strictly.
 //! 5. [`summarize`]: the layer table. [`cross_entropy`]: the loss. [`parse_device`]: where tensors live.
@@ -22,10 +22,12 @@ mod loss;
 mod mlp;
 pub mod noise;
 mod params;
+mod position;
 mod resnet;
 mod small_cnn;
 mod summary;
 mod trace;
+mod vit;
 mod zoo;
 
 pub use backbone::{Backbone, Common, InputShape, Level, Reference};
@@ -36,7 +38,9 @@ pub use init::InitRng;
 pub use loss::{cross_entropy, soft_cross_entropy};
 pub use mlp::{Mlp, MlpConfig};
 pub use params::{ParamError, ParamInfo, load_tensors, named_tensors, param_infos};
+pub use position::resize_position_embedding;
 pub use resnet::{ResNet, ResNetConfig, Stem};
 pub use small_cnn::{SmallCnn, SmallCnnConfig};
 pub use summary::{LayerRow, Summary, summarize};
+pub use vit::{ViT, ViTConfig};
 pub use zoo::{ConfigError, Model, ModelConfig, NameInfo};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::params::param_infos;
 use crate::{
     Backbone, CifarResNet, CifarResNetConfig, Common, ConvNeXt, ConvNeXtConfig, InitRng, InputShape, Mlp,
-    MlpConfig, ResNet, ResNetConfig, SmallCnn, SmallCnnConfig,
+    MlpConfig, ResNet, ResNetConfig, SmallCnn, SmallCnnConfig, ViT, ViTConfig,
 };
 
 /// A network as data: serde reads and writes it, [`ModelConfig::init`] builds it.
@@ -29,6 +29,9 @@ pub enum ModelConfig {
     /// ConvNeXt.
     #[serde(rename = "convnext")]
     ConvNeXt(ConvNeXtConfig),
+    /// Vision transformer, DeiT.
+    #[serde(rename = "vit")]
+    ViT(ViTConfig),
 }
 
 /// A network with weights.
@@ -45,6 +48,8 @@ pub enum Model {
     CifarResNet(CifarResNet),
     /// ConvNeXt.
     ConvNeXt(ConvNeXt),
+    /// Vision transformer, DeiT.
+    ViT(ViT),
 }
 
 /// A name that [`ModelConfig::from_name`] knows.
@@ -81,6 +86,7 @@ static NAMES: LazyLock<Vec<NameInfo>> = LazyLock::new(|| {
     names.extend(CifarResNetConfig::names());
     names.extend(ResNetConfig::names());
     names.extend(ConvNeXtConfig::names());
+    names.extend(ViTConfig::names());
     names
 });
 
@@ -154,6 +160,7 @@ impl ModelConfig {
             .or_else(|| CifarResNetConfig::from_name(name, common).map(Self::CifarResNet))
             .or_else(|| ResNetConfig::from_name(name, common).map(Self::ResNet))
             .or_else(|| ConvNeXtConfig::from_name(name, common).map(Self::ConvNeXt))
+            .or_else(|| ViTConfig::from_name(name, common).map(Self::ViT))
             .ok_or_else(|| ConfigError::unknown(name))?;
         config.check()?;
         Ok(config)
@@ -185,6 +192,7 @@ impl ModelConfig {
             Self::ResNet(config) => config.check(),
             Self::CifarResNet(config) => config.check(),
             Self::ConvNeXt(config) => config.check(),
+            Self::ViT(config) => config.check(),
         }
     }
 
@@ -197,6 +205,7 @@ impl ModelConfig {
             Self::ResNet(config) => &config.common,
             Self::CifarResNet(config) => &config.common,
             Self::ConvNeXt(config) => &config.common,
+            Self::ViT(config) => &config.common,
         }
     }
 
@@ -208,6 +217,7 @@ impl ModelConfig {
             Self::ResNet(config) => &mut config.common,
             Self::CifarResNet(config) => &mut config.common,
             Self::ConvNeXt(config) => &mut config.common,
+            Self::ViT(config) => &mut config.common,
         }
     }
 
@@ -233,6 +243,7 @@ impl ModelConfig {
             Self::ResNet(config) => Model::ResNet(config.init(&mut rng, device)),
             Self::CifarResNet(config) => Model::CifarResNet(config.init(&mut rng, device)),
             Self::ConvNeXt(config) => Model::ConvNeXt(config.init(&mut rng, device)),
+            Self::ViT(config) => Model::ViT(config.init(&mut rng, device)),
         }
     }
 
@@ -255,6 +266,7 @@ impl Model {
             Self::ResNet(network) => network,
             Self::CifarResNet(network) => network,
             Self::ConvNeXt(network) => network,
+            Self::ViT(network) => network,
         }
     }
 
@@ -322,18 +334,37 @@ mod tests {
             ("convnext_small", 50_223_688),
             ("convnext_base", 88_591_464),
             ("convnext_large", 197_767_336),
+            ("vit_tiny_patch16_224", 5_717_416),
+            ("vit_small_patch16_224", 22_050_664),
+            ("vit_base_patch16_224", 86_567_656),
+            ("vit_base_patch32_224", 88_224_232),
+            ("vit_large_patch16_224", 304_326_632),
+            ("deit_tiny_patch16_224", 5_717_416),
+            ("deit_small_patch16_224", 22_050_664),
+            ("deit_base_patch16_224", 86_567_656),
+            ("vit_b_16", 86_567_656),
+            ("vit_b_32", 88_224_232),
+            ("vit_l_16", 304_326_632),
         ] {
             assert_eq!(config(name).parameters(), count, "{name}");
         }
     }
 
+    /// Every network for images of `photo` pixels where it was made for photos, with 7 classes. The largest are left out: they are
+    /// smaller ones of their family with other numbers.
+    fn networks(photo: usize) -> impl Iterator<Item = (&'static NameInfo, usize, Model)> {
+        ModelConfig::names().iter().filter_map(move |info| {
+            let size = if info.default_size > 64 { photo } else { info.default_size };
+            let input = InputShape { channels: info.channels, height: size, width: size };
+            let config = ModelConfig::from_name(info.name, input, 7).unwrap();
+            (config.parameters() < 50_000_000).then(|| (info, size, config.init(0, &Device::flex())))
+        })
+    }
+
     #[test]
     fn every_network_maps_images_to_one_logit_a_class() {
         let device = Device::flex();
-        for info in ModelConfig::names() {
-            let size = if info.default_size == 224 { 64 } else { info.default_size };
-            let input = InputShape { channels: info.channels, height: size, width: size };
-            let model = ModelConfig::from_name(info.name, input, 7).unwrap().init(0, &device);
+        for (info, size, model) in networks(64) {
             let images = Tensor::ones([2, info.channels, size, size], &device);
             assert_eq!(model.forward(images).dims(), [2, 7], "{}", info.name);
         }
@@ -342,10 +373,7 @@ mod tests {
     #[test]
     fn every_pyramid_has_the_channels_and_strides_it_claims() {
         let device = Device::flex();
-        for info in ModelConfig::names() {
-            let size = if info.default_size > 64 { 96 } else { info.default_size };
-            let input = InputShape { channels: info.channels, height: size, width: size };
-            let model = ModelConfig::from_name(info.name, input, 7).unwrap().init(0, &device);
+        for (info, size, model) in networks(96) {
             let levels = model.backbone().levels();
             let features = model.features(Tensor::ones([1, info.channels, size, size], &device));
             assert_eq!(features.len(), levels.len());
@@ -372,12 +400,15 @@ mod tests {
     #[test]
     fn without_classes_there_are_features() {
         let device = Device::flex();
-        for name in ["resnet18", "resnet20"] {
+        let widths =
+            [("resnet18", 512), ("resnet20", 64), ("convnext_atto", 320), ("vit_tiny_patch16_224", 192)];
+        for (name, width) in widths {
             let mut config = config(name);
             config.common_mut().classes = 0;
+            config.common_mut().input = InputShape { channels: 3, height: 32, width: 48 };
             config.check().unwrap();
-            let features = config.init(0, &device).forward(Tensor::ones([2, 3, 32, 32], &device));
-            assert_eq!(features.dims()[1], if name == "resnet18" { 512 } else { 64 });
+            let features = config.init(0, &device).forward(Tensor::ones([2, 3, 32, 48], &device));
+            assert_eq!(features.dims(), [2, width], "{name}");
         }
     }
 
@@ -440,6 +471,13 @@ mod tests {
         let huge = InputShape { channels: usize::MAX, height: usize::MAX, width: usize::MAX };
         assert!(ModelConfig::from_name("mlp", huge, 10).is_err());
         assert!(ModelConfig::from_name("resnet18", config("resnet18").input(), 1).is_err());
+        let uneven = InputShape { channels: 3, height: 64, width: 72 };
+        let error = ModelConfig::from_name("vit_tiny_patch16_224", uneven, 10).unwrap_err().to_string();
+        assert!(
+            error.contains("the image width is 72; it must be a multiple of the side of a patch"),
+            "{error}"
+        );
+        assert!(ModelConfig::from_name("convnext_atto", InputShape { height: 31, ..uneven }, 10).is_err());
         let tiny = InputShape { channels: 1, height: 3, width: 28 };
         assert!(ModelConfig::from_name("small_cnn", tiny, 10).is_err());
         let ModelConfig::ResNet(resnet18) = config("resnet18") else { unreachable!("that is one") };

@@ -49,6 +49,22 @@ fn convnext_atto_equals_timm() {
 }
 
 #[test]
+fn vit_b_16_equals_torchvision() {
+    check("torchvision/vit_b_16@64");
+}
+
+#[test]
+fn vit_tiny_equals_timm() {
+    check("timm/vit_tiny_patch16_224@64");
+}
+
+#[test]
+fn deit_tiny_equals_timm() {
+    check("timm/deit_tiny_patch16_224@64");
+}
+
+#[test]
+#[test]
 fn small_networks_equal_pytorch() {
     let all: Value = serde_json::from_str(include_str!("golden/small_networks.json")).unwrap();
     for golden in all["models"].as_array().unwrap() {
