@@ -120,7 +120,7 @@ pub trait Backbone {
     /// # Shapes
     ///
     /// - images: `[batch, channels, height, width]`
-    /// - each level: `[batch, level.channels, height / level.stride, width / level.stride]`, rounded up
+    /// - each level: `[batch, level.channels, height / level.stride, width / level.stride]`, rounded up, or down where the network says so
     fn features(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
         let mut x = images;
         let stages = 0..self.levels().len();

@@ -13,6 +13,7 @@ mod linear;
 mod norm;
 mod pool;
 mod squeeze_excitation;
+mod window_attention;
 
 pub use activation::{Activate, Activation};
 pub use attention::{Attention, attend};
@@ -23,3 +24,4 @@ pub use linear::{Linear, LinearConfig, LinearInit};
 pub use norm::{BatchNorm2d, LayerNorm};
 pub use pool::{adaptive_avg_pool2d, avg_pool2d, max_pool2d};
 pub use squeeze_excitation::{Gate, SqueezeExcitation};
+pub use window_attention::{WindowAttention, Windows, fill_up};

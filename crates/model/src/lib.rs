@@ -3,7 +3,7 @@
 //! Read in this order:
 //!
 //! 1. [`layer`]: convolution, linear and batch normalization with PyTorch's names, layouts and starting values.
-//! 2. [`Mlp`], [`SmallCnn`], [`ResNet`], [`CifarResNet`], [`ConvNeXt`], [`ViT`]: one network a file, `Config → init → forward`.
+//! 2. [`Mlp`], [`SmallCnn`], [`ResNet`], [`CifarResNet`], [`ConvNeXt`], [`ViT`], [`Swin`]: one network a file, `Config → init → forward`.
 //! 3. [`ModelConfig`] and [`Model`]: the closed set of them, by name, and as serde data.
 //! 4. [`named_tensors`] and [`load_tensors`]: weights out and in, strictly.
 //! 5. [`summarize`]: the layer table. [`cross_entropy`]: the loss. [`parse_device`]: where tensors live.
@@ -26,6 +26,7 @@ mod position;
 mod resnet;
 mod small_cnn;
 mod summary;
+mod swin;
 mod trace;
 mod vit;
 mod zoo;
@@ -42,5 +43,6 @@ pub use position::resize_position_embedding;
 pub use resnet::{ResNet, ResNetConfig, Stem};
 pub use small_cnn::{SmallCnn, SmallCnnConfig};
 pub use summary::{LayerRow, Summary, summarize};
+pub use swin::{Swin, SwinConfig};
 pub use vit::{ViT, ViTConfig};
 pub use zoo::{ConfigError, Model, ModelConfig, NameInfo};

@@ -118,13 +118,15 @@ pub fn param_infos(model: &Model) -> Vec<ParamInfo> {
 
 /// Puts `tensors` (f32, PyTorch's names and layouts) into the network.
 ///
-/// PyTorch's `num_batches_tracked` counters are ignored: nothing depends on them.
+/// What PyTorch keeps beside that is not learned is ignored: counters called `num_batches_tracked`, on which nothing depends, and Swin's
+/// `relative_position_index`, which follows from the window.
 ///
 /// # Errors
 ///
 /// The first tensor that is missing, extra, misshapen or not finite. Nothing is loaded then.
 pub fn load_tensors(model: Model, mut tensors: BTreeMap<String, TensorData>) -> Result<Model, ParamError> {
-    tensors.retain(|name, _| !name.ends_with("num_batches_tracked"));
+    let ignored = ["num_batches_tracked", "relative_position_index"];
+    tensors.retain(|name, _| !ignored.iter().any(|end| name.ends_with(end)));
     let needed = param_infos(&model);
     for ParamInfo { name, shape, .. } in &needed {
         let Some(tensor) = tensors.get(name) else {
@@ -288,9 +290,10 @@ mod tests {
     }
 
     #[test]
-    fn pytorch_counters_are_ignored() {
+    fn what_is_not_learned_is_ignored() {
         let mut tensors = tensors(0);
         tensors.insert("bn1.num_batches_tracked".into(), TensorData::from([7f32]));
+        tensors.insert("bn1.relative_position_index".into(), TensorData::from([7f32]));
         assert!(load_tensors(model(0), tensors).is_ok());
     }
 }

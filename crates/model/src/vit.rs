@@ -16,13 +16,15 @@ use crate::layer::{
 use crate::zoo::{ConfigError, IMAGENET, NameInfo, name};
 
 /// Features, blocks and heads.
-const TINY: (usize, usize, usize) = (192, 12, 3);
-const SMALL: (usize, usize, usize) = (384, 12, 6);
-const BASE: (usize, usize, usize) = (768, 12, 12);
-const LARGE: (usize, usize, usize) = (1024, 24, 16);
+type Size = (usize, usize, usize);
+
+const TINY: Size = (192, 12, 3);
+const SMALL: Size = (384, 12, 6);
+const BASE: Size = (768, 12, 12);
+const LARGE: Size = (1024, 24, 16);
 
 /// Each name with whose it is, side of the patches, and size.
-const VARIANTS: [(NameInfo, Reference, usize, (usize, usize, usize)); 11] = [
+const VARIANTS: [(NameInfo, Reference, usize, Size); 11] = [
     (name("vit_tiny_patch16_224", IMAGENET, "vision transformer, timm's"), Reference::Timm, 16, TINY),
     (name("vit_small_patch16_224", IMAGENET, "vision transformer, timm's"), Reference::Timm, 16, SMALL),
     (name("vit_base_patch16_224", IMAGENET, "vision transformer, timm's"), Reference::Timm, 16, BASE),

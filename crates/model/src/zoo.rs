@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::params::param_infos;
 use crate::{
     Backbone, CifarResNet, CifarResNetConfig, Common, ConvNeXt, ConvNeXtConfig, InitRng, InputShape, Mlp,
-    MlpConfig, ResNet, ResNetConfig, SmallCnn, SmallCnnConfig, ViT, ViTConfig,
+    MlpConfig, ResNet, ResNetConfig, SmallCnn, SmallCnnConfig, Swin, SwinConfig, ViT, ViTConfig,
 };
 
 /// A network as data: serde reads and writes it, [`ModelConfig::init`] builds it.
@@ -32,6 +32,9 @@ pub enum ModelConfig {
     /// Vision transformer, DeiT.
     #[serde(rename = "vit")]
     ViT(ViTConfig),
+    /// Swin transformer.
+    #[serde(rename = "swin")]
+    Swin(SwinConfig),
 }
 
 /// A network with weights.
@@ -50,6 +53,8 @@ pub enum Model {
     ConvNeXt(ConvNeXt),
     /// Vision transformer, DeiT.
     ViT(ViT),
+    /// Swin transformer.
+    Swin(Swin),
 }
 
 /// A name that [`ModelConfig::from_name`] knows.
@@ -87,6 +92,7 @@ static NAMES: LazyLock<Vec<NameInfo>> = LazyLock::new(|| {
     names.extend(ResNetConfig::names());
     names.extend(ConvNeXtConfig::names());
     names.extend(ViTConfig::names());
+    names.extend(SwinConfig::names());
     names
 });
 
@@ -161,6 +167,7 @@ impl ModelConfig {
             .or_else(|| ResNetConfig::from_name(name, common).map(Self::ResNet))
             .or_else(|| ConvNeXtConfig::from_name(name, common).map(Self::ConvNeXt))
             .or_else(|| ViTConfig::from_name(name, common).map(Self::ViT))
+            .or_else(|| SwinConfig::from_name(name, common).map(Self::Swin))
             .ok_or_else(|| ConfigError::unknown(name))?;
         config.check()?;
         Ok(config)
@@ -193,6 +200,7 @@ impl ModelConfig {
             Self::CifarResNet(config) => config.check(),
             Self::ConvNeXt(config) => config.check(),
             Self::ViT(config) => config.check(),
+            Self::Swin(config) => config.check(),
         }
     }
 
@@ -206,6 +214,7 @@ impl ModelConfig {
             Self::CifarResNet(config) => &config.common,
             Self::ConvNeXt(config) => &config.common,
             Self::ViT(config) => &config.common,
+            Self::Swin(config) => &config.common,
         }
     }
 
@@ -218,6 +227,7 @@ impl ModelConfig {
             Self::CifarResNet(config) => &mut config.common,
             Self::ConvNeXt(config) => &mut config.common,
             Self::ViT(config) => &mut config.common,
+            Self::Swin(config) => &mut config.common,
         }
     }
 
@@ -244,6 +254,7 @@ impl ModelConfig {
             Self::CifarResNet(config) => Model::CifarResNet(config.init(&mut rng, device)),
             Self::ConvNeXt(config) => Model::ConvNeXt(config.init(&mut rng, device)),
             Self::ViT(config) => Model::ViT(config.init(&mut rng, device)),
+            Self::Swin(config) => Model::Swin(config.init(&mut rng, device)),
         }
     }
 
@@ -267,6 +278,7 @@ impl Model {
             Self::CifarResNet(network) => network,
             Self::ConvNeXt(network) => network,
             Self::ViT(network) => network,
+            Self::Swin(network) => network,
         }
     }
 
@@ -283,7 +295,7 @@ impl Model {
     /// # Shapes
     ///
     /// - images: `[batch, channels, height, width]`
-    /// - each level: `[batch, level.channels, height / level.stride, width / level.stride]`, rounded up
+    /// - each level: `[batch, level.channels, height / level.stride, width / level.stride]`, rounded up, or down where the network says so
     pub fn features(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
         self.backbone().features(images)
     }
@@ -345,6 +357,9 @@ mod tests {
             ("vit_b_16", 86_567_656),
             ("vit_b_32", 88_224_232),
             ("vit_l_16", 304_326_632),
+            ("swin_t", 28_288_354),
+            ("swin_s", 49_606_258),
+            ("swin_b", 87_768_224),
         ] {
             assert_eq!(config(name).parameters(), count, "{name}");
         }
@@ -400,8 +415,13 @@ mod tests {
     #[test]
     fn without_classes_there_are_features() {
         let device = Device::flex();
-        let widths =
-            [("resnet18", 512), ("resnet20", 64), ("convnext_atto", 320), ("vit_tiny_patch16_224", 192)];
+        let widths = [
+            ("resnet18", 512),
+            ("resnet20", 64),
+            ("convnext_atto", 320),
+            ("vit_tiny_patch16_224", 192),
+            ("swin_t", 768),
+        ];
         for (name, width) in widths {
             let mut config = config(name);
             config.common_mut().classes = 0;
@@ -413,11 +433,33 @@ mod tests {
     }
 
     #[test]
+    fn paths_are_left_out_only_while_learning() {
+        let device = Device::flex();
+        for name in ["resnet18", "vit_tiny_patch16_224", "swin_t"] {
+            let mut config = config(name);
+            config.common_mut().input = InputShape { channels: 3, height: 32, width: 32 };
+            let logits = |config: &ModelConfig, device: &Device| {
+                crate::noise::of_step(7, 1);
+                let images = Tensor::ones([2, 3, 32, 32], device);
+                config.init(0, device).forward(images).into_data().try_to_vec::<f32>().unwrap()
+            };
+            let whole = logits(&config, &device);
+            config.common_mut().drop_path = 0.9;
+            assert_eq!(logits(&config, &device), whole, "{name}");
+            let learning = logits(&config, &device.clone().autodiff());
+            assert!(learning != whole && learning.iter().all(|value| value.is_finite()), "{name}");
+        }
+    }
+
+    #[test]
     fn logits_of_an_image_do_not_depend_on_its_batch() {
         let device = Device::flex();
         let logits = |model: &Model, images| model.forward(images).into_data().try_to_vec::<f32>().unwrap();
-        for name in ["mlp", "small_cnn", "resnet20"] {
-            let config = config(name);
+        for name in ["mlp", "small_cnn", "resnet20", "swin_t"] {
+            let mut config = config(name);
+            if name == "swin_t" {
+                *config.common_mut() = Common::new(InputShape { channels: 3, height: 72, width: 64 }, 10);
+            }
             let model = config.init(3, &device);
             let InputShape { channels, height, width } = config.input();
             let pixels = Tensor::arange(0..(4 * config.input().values()) as i64, &device).float();

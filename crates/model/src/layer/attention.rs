@@ -34,7 +34,7 @@ impl Attention {
         let (heads, width) = (self.heads, features / self.heads);
         let qkv = self.qkv.forward(input).reshape([batch, tokens, 3, heads, width]);
         let qkv = qkv.permute([2, 0, 3, 1, 4]).reshape([3 * batch, heads, tokens, width]);
-        let output = attend(qkv, None).swap_dims(1, 2).reshape([batch, tokens, features]);
+        let output = attend(&qkv, None).swap_dims(1, 2).reshape([batch, tokens, features]);
         self.proj.forward(output)
     }
 }
@@ -47,7 +47,7 @@ impl Attention {
 /// - bias: `[1, heads, tokens, tokens]`
 /// - output: `[batch, heads, tokens, width]`
 #[must_use]
-pub fn attend(qkv: Tensor<4>, bias: Option<Tensor<4>>) -> Tensor<4> {
+pub fn attend(qkv: &Tensor<4>, bias: Option<Tensor<4>>) -> Tensor<4> {
     let [batch, heads, tokens, width] = qkv.dims();
     let part = |n: usize| qkv.clone().narrow(0, n * batch / 3, batch / 3);
     let (query, key, value) = (part(0), part(1), part(2));
