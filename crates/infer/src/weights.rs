@@ -21,8 +21,6 @@ use crate::{Error, Result};
 const WRAPPERS: [&str; 4] = ["state_dict", "model_state_dict", "model", "net"];
 /// What is put before every name by training on several devices or by compiling.
 const PREFIXES: [&str; 2] = ["module.", "_orig_mod."];
-/// Ends of the names of whole numbers that no result depends on: counters of batch norms, tables that follow from the window size.
-const COUNTERS: [&str; 2] = ["num_batches_tracked", "relative_position_index"];
 
 /// Reads the weights at `path`, in f32 and in PyTorch's layouts, by their names in the state dict.
 ///
@@ -75,11 +73,6 @@ fn unwrap<T>(mut tensors: BTreeMap<String, T>) -> BTreeMap<String, T> {
 
 fn without_prefix<T>(tensors: BTreeMap<String, T>, prefix: &str) -> BTreeMap<String, T> {
     tensors.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect()
-}
-
-/// Whether a tensor is a counter or a table that nothing depends on.
-fn is_counter(name: &str) -> bool {
-    COUNTERS.iter().any(|end| name.ends_with(end))
 }
 
 #[cfg(test)]

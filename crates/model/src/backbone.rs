@@ -56,6 +56,16 @@ impl Common {
     }
 }
 
+/// Whose names and shapes the parameters of a network have, where two libraries have the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reference {
+    /// torchvision.
+    Torchvision,
+    /// timm.
+    Timm,
+}
+
 /// One level of a feature pyramid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Level {
@@ -76,17 +86,20 @@ pub trait Backbone {
     ///
     /// - x: `[batch, channels, height, width]` of level `n - 1`
     /// - output: the same of level `n`
+    ///
+    /// Networks with tokens that lie nowhere in the picture have `[batch, channels, 1, tokens]` between stages.
     fn stage(&self, n: usize, x: Tensor<4>) -> Tensor<4>;
 
     /// Logits of what the last stage gave.
     ///
     /// # Shapes
     ///
-    /// - x: `[batch, channels, height, width]`
+    /// - x: what the last stage gives
     /// - logits: `[batch, classes]`
     fn head(&self, x: Tensor<4>) -> Tensor<2>;
 
-    /// The stage that a parameter belongs to, by its name; as many as there are stages for the head.
+    /// The stage that a parameter belongs to, by its reference name; as many as there are stages for the head. Learning rates that fall
+    /// with depth go by it, so a network without halvings, as a transformer, has a stage for each block.
     fn stage_of(&self, parameter: &str) -> usize;
 
     /// The name that the reference has for a parameter which is called `name` in our module tree.
@@ -107,7 +120,7 @@ pub trait Backbone {
     /// # Shapes
     ///
     /// - images: `[batch, channels, height, width]`
-    /// - each level: `[batch, level.channels, height / level.stride, width / level.stride]`, rounded up
+    /// - each level: `[batch, level.channels, height / level.stride, width / level.stride]`, rounded up, or down where the network says so
     fn features(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
         let mut x = images;
         let stages = 0..self.levels().len();
@@ -117,6 +130,32 @@ pub trait Backbone {
                 x.clone()
             })
             .collect()
+    }
+}
+
+/// torchvision's name of a parameter in `stem`, `stages.N.downsample` or `stages.N.blocks`: it numbers all of these in one row called
+/// `features`. Nothing for parameters elsewhere.
+pub(crate) fn name_in_row(name: &str) -> Option<String> {
+    if let Some(rest) = name.strip_prefix("stem.") {
+        return Some(format!("features.0.{rest}"));
+    }
+    let (stage, part) = name.strip_prefix("stages.")?.split_once('.')?;
+    let stage: usize = stage.parse().ok()?;
+    match part.split_once('.')? {
+        ("downsample", rest) => Some(format!("features.{}.{rest}", 2 * stage)),
+        (_, rest) => Some(format!("features.{}.{rest}", 2 * stage + 1)),
+    }
+}
+
+/// The stage of a parameter in `stem` and `stages`, or in torchvision's row of them, and `stages` if it is in neither: for
+/// [`Backbone::stage_of`].
+pub(crate) fn stage_in_row(parameter: &str, stages: usize) -> usize {
+    let number = |prefix| parameter.strip_prefix(prefix)?.split('.').next()?.parse::<usize>().ok();
+    match (number("features."), number("stages.")) {
+        (Some(place), _) => place / 2,
+        (_, Some(stage)) => stage,
+        _ if parameter.starts_with("stem.") => 0,
+        _ => stages,
     }
 }
 

@@ -5,17 +5,23 @@
 //! [`summarize`](crate::summarize).
 
 mod activation;
+mod attention;
 mod conv;
 mod drop;
+mod feed_forward;
 mod linear;
 mod norm;
 mod pool;
 mod squeeze_excitation;
+mod window_attention;
 
 pub use activation::{Activate, Activation};
+pub use attention::{Attention, attend};
 pub use conv::{Conv2d, Conv2dConfig, ConvInit};
 pub use drop::{DropPath, Dropout};
+pub use feed_forward::FeedForward;
 pub use linear::{Linear, LinearConfig, LinearInit};
 pub use norm::{BatchNorm2d, LayerNorm};
 pub use pool::{adaptive_avg_pool2d, avg_pool2d, max_pool2d};
 pub use squeeze_excitation::{Gate, SqueezeExcitation};
+pub use window_attention::{WindowAttention, Windows, fill_up};

@@ -3,7 +3,7 @@
 //! Read in this order:
 //!
 //! 1. [`layer`]: convolution, linear and batch normalization with PyTorch's names, layouts and starting values.
-//! 2. [`Mlp`], [`SmallCnn`], [`ResNet`], [`CifarResNet`]: one network a file, `Config → init → forward`.
+//! 2. [`Mlp`], [`SmallCnn`], [`ResNet`], [`CifarResNet`], [`ConvNeXt`], [`ViT`], [`Swin`]: one network a file, `Config → init → forward`.
 //! 3. [`ModelConfig`] and [`Model`]: the closed set of them, by name, and as serde data.
 //! 4. [`named_tensors`] and [`load_tensors`]: weights out and in, strictly.
 //! 5. [`summarize`]: the layer table. [`cross_entropy`]: the loss. [`parse_device`]: where tensors live.
@@ -14,6 +14,7 @@
 
 mod backbone;
 mod cifar_resnet;
+mod convnext;
 mod device;
 mod init;
 pub mod layer;
@@ -21,22 +22,29 @@ mod loss;
 mod mlp;
 pub mod noise;
 mod params;
+mod position;
 mod resnet;
 mod small_cnn;
 mod summary;
+mod swin;
 mod trace;
+mod vit;
 mod zoo;
 
-pub use backbone::{Backbone, Common, InputShape, Level};
+pub use backbone::{Backbone, Common, InputShape, Level, Reference};
 pub use cifar_resnet::{CifarResNet, CifarResNetConfig};
+pub use convnext::{ConvNeXt, ConvNeXtConfig};
 pub use device::{DeviceError, available_devices, default_device, is_host, parse_device};
 pub use init::InitRng;
 pub use loss::{cross_entropy, soft_cross_entropy};
 pub use mlp::{Mlp, MlpConfig};
 pub use params::{
-    ParamError, ParamInfo, classes_of, load_backbone, load_tensors, named_tensors, param_infos,
+    ParamError, ParamInfo, classes_of, is_counter, load_backbone, load_tensors, named_tensors, param_infos,
 };
+pub use position::resize_position_embedding;
 pub use resnet::{ResNet, ResNetConfig, Stem};
 pub use small_cnn::{SmallCnn, SmallCnnConfig};
 pub use summary::{LayerRow, Summary, summarize};
+pub use swin::{Swin, SwinConfig};
+pub use vit::{ViT, ViTConfig};
 pub use zoo::{ConfigError, Model, ModelConfig, NameInfo};

@@ -128,9 +128,16 @@ pub fn classes_of(config: &ModelConfig, tensors: &BTreeMap<String, TensorData>) 
     }
 }
 
+/// Whether a state dict has under `name` whole numbers that nothing is learned of: the counters of batch norms, called
+/// `num_batches_tracked`, on which nothing depends, or Swin's `relative_position_index`, which follows from the window.
+#[must_use]
+pub fn is_counter(name: &str) -> bool {
+    ["num_batches_tracked", "relative_position_index"].iter().any(|end| name.ends_with(end))
+}
+
 /// Puts `tensors` (f32, PyTorch's names and layouts) into the network.
 ///
-/// PyTorch's `num_batches_tracked` counters are ignored: nothing depends on them.
+/// What PyTorch keeps beside that is not learned is ignored ([`is_counter`]).
 ///
 /// # Errors
 ///
@@ -161,7 +168,7 @@ fn load(
     mut tensors: BTreeMap<String, TensorData>,
     may_differ: impl Fn(&str) -> bool,
 ) -> Result<(Model, Vec<String>), ParamError> {
-    tensors.retain(|name, _| !name.ends_with("num_batches_tracked"));
+    tensors.retain(|name, _| !is_counter(name));
     let needed = param_infos(&model);
     let mut kept = Vec::new();
     for ParamInfo { name, shape, .. } in &needed {
@@ -356,9 +363,10 @@ mod tests {
     }
 
     #[test]
-    fn pytorch_counters_are_ignored() {
+    fn what_is_not_learned_is_ignored() {
         let mut tensors = tensors(0);
         tensors.insert("bn1.num_batches_tracked".into(), TensorData::from([7f32]));
+        tensors.insert("bn1.relative_position_index".into(), TensorData::from([7f32]));
         assert!(load_tensors(model(0), tensors).is_ok());
     }
 }

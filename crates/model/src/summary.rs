@@ -149,7 +149,11 @@ mod tests {
         let resnet18 = summary("resnet18", 224);
         assert_eq!(resnet18.parameters(), 11_689_512);
         assert_eq!((resnet18.macs() as f64 / 1e7).round(), 181.0);
-        assert_eq!((summary("resnet50", 224).macs() as f64 / 1e7).round(), 409.0);
+        for (name, published) in
+            [("resnet50", 409.0), ("convnext_tiny", 446.0), ("vit_b_16", 1756.0), ("swin_t", 449.0)]
+        {
+            assert_eq!((summary(name, 224).macs() as f64 / 1e7).round(), published, "{name}");
+        }
     }
 
     #[test]

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::params::param_infos;
 use crate::{
-    Backbone, CifarResNet, CifarResNetConfig, Common, InitRng, InputShape, Mlp, MlpConfig, ResNet,
-    ResNetConfig, SmallCnn, SmallCnnConfig,
+    Backbone, CifarResNet, CifarResNetConfig, Common, ConvNeXt, ConvNeXtConfig, InitRng, InputShape, Mlp,
+    MlpConfig, ResNet, ResNetConfig, SmallCnn, SmallCnnConfig, Swin, SwinConfig, ViT, ViTConfig,
 };
 
 /// A network as data: serde reads and writes it, [`ModelConfig::init`] builds it.
@@ -26,6 +26,15 @@ pub enum ModelConfig {
     /// ResNet for CIFAR.
     #[serde(rename = "cifar_resnet")]
     CifarResNet(CifarResNetConfig),
+    /// ConvNeXt.
+    #[serde(rename = "convnext")]
+    ConvNeXt(ConvNeXtConfig),
+    /// Vision transformer, DeiT.
+    #[serde(rename = "vit")]
+    ViT(ViTConfig),
+    /// Swin transformer.
+    #[serde(rename = "swin")]
+    Swin(SwinConfig),
 }
 
 /// A network with weights.
@@ -40,6 +49,12 @@ pub enum Model {
     ResNet(ResNet),
     /// ResNet for CIFAR.
     CifarResNet(CifarResNet),
+    /// ConvNeXt.
+    ConvNeXt(ConvNeXt),
+    /// Vision transformer, DeiT.
+    ViT(ViT),
+    /// Swin transformer.
+    Swin(Swin),
 }
 
 /// A name that [`ModelConfig::from_name`] knows.
@@ -75,6 +90,9 @@ static NAMES: LazyLock<Vec<NameInfo>> = LazyLock::new(|| {
     names.extend(SmallCnnConfig::names());
     names.extend(CifarResNetConfig::names());
     names.extend(ResNetConfig::names());
+    names.extend(ConvNeXtConfig::names());
+    names.extend(ViTConfig::names());
+    names.extend(SwinConfig::names());
     names
 });
 
@@ -147,6 +165,9 @@ impl ModelConfig {
             .or_else(|| SmallCnnConfig::from_name(name, common).map(Self::SmallCnn))
             .or_else(|| CifarResNetConfig::from_name(name, common).map(Self::CifarResNet))
             .or_else(|| ResNetConfig::from_name(name, common).map(Self::ResNet))
+            .or_else(|| ConvNeXtConfig::from_name(name, common).map(Self::ConvNeXt))
+            .or_else(|| ViTConfig::from_name(name, common).map(Self::ViT))
+            .or_else(|| SwinConfig::from_name(name, common).map(Self::Swin))
             .ok_or_else(|| ConfigError::unknown(name))?;
         config.check()?;
         Ok(config)
@@ -192,6 +213,9 @@ impl ModelConfig {
             Self::SmallCnn(config) => config.check(),
             Self::ResNet(config) => config.check(),
             Self::CifarResNet(config) => config.check(),
+            Self::ConvNeXt(config) => config.check(),
+            Self::ViT(config) => config.check(),
+            Self::Swin(config) => config.check(),
         }
     }
 
@@ -203,6 +227,9 @@ impl ModelConfig {
             Self::SmallCnn(config) => &config.common,
             Self::ResNet(config) => &config.common,
             Self::CifarResNet(config) => &config.common,
+            Self::ConvNeXt(config) => &config.common,
+            Self::ViT(config) => &config.common,
+            Self::Swin(config) => &config.common,
         }
     }
 
@@ -213,6 +240,9 @@ impl ModelConfig {
             Self::SmallCnn(config) => &mut config.common,
             Self::ResNet(config) => &mut config.common,
             Self::CifarResNet(config) => &mut config.common,
+            Self::ConvNeXt(config) => &mut config.common,
+            Self::ViT(config) => &mut config.common,
+            Self::Swin(config) => &mut config.common,
         }
     }
 
@@ -237,6 +267,9 @@ impl ModelConfig {
             Self::SmallCnn(config) => Model::SmallCnn(config.init(&mut rng, device)),
             Self::ResNet(config) => Model::ResNet(config.init(&mut rng, device)),
             Self::CifarResNet(config) => Model::CifarResNet(config.init(&mut rng, device)),
+            Self::ConvNeXt(config) => Model::ConvNeXt(config.init(&mut rng, device)),
+            Self::ViT(config) => Model::ViT(config.init(&mut rng, device)),
+            Self::Swin(config) => Model::Swin(config.init(&mut rng, device)),
         }
     }
 
@@ -258,6 +291,9 @@ impl Model {
             Self::SmallCnn(network) => network,
             Self::ResNet(network) => network,
             Self::CifarResNet(network) => network,
+            Self::ConvNeXt(network) => network,
+            Self::ViT(network) => network,
+            Self::Swin(network) => network,
         }
     }
 
@@ -274,7 +310,7 @@ impl Model {
     /// # Shapes
     ///
     /// - images: `[batch, channels, height, width]`
-    /// - each level: `[batch, level.channels, height / level.stride, width / level.stride]`, rounded up
+    /// - each level: `[batch, level.channels, height / level.stride, width / level.stride]`, rounded up, or down where the network says so
     pub fn features(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
         self.backbone().features(images)
     }
@@ -317,18 +353,48 @@ mod tests {
             ("wide_resnet101_2", 126_886_696),
             ("resnet18d", 11_708_744),
             ("resnet50d", 25_576_264),
+            ("convnext_atto", 3_695_520),
+            ("convnext_femto", 5_217_784),
+            ("convnext_pico", 9_045_672),
+            ("convnext_nano", 15_593_560),
+            ("convnext_tiny", 28_589_128),
+            ("convnext_small", 50_223_688),
+            ("convnext_base", 88_591_464),
+            ("convnext_large", 197_767_336),
+            ("vit_tiny_patch16_224", 5_717_416),
+            ("vit_small_patch16_224", 22_050_664),
+            ("vit_base_patch16_224", 86_567_656),
+            ("vit_base_patch32_224", 88_224_232),
+            ("vit_large_patch16_224", 304_326_632),
+            ("deit_tiny_patch16_224", 5_717_416),
+            ("deit_small_patch16_224", 22_050_664),
+            ("deit_base_patch16_224", 86_567_656),
+            ("vit_b_16", 86_567_656),
+            ("vit_b_32", 88_224_232),
+            ("vit_l_16", 304_326_632),
+            ("swin_t", 28_288_354),
+            ("swin_s", 49_606_258),
+            ("swin_b", 87_768_224),
         ] {
             assert_eq!(config(name).parameters(), count, "{name}");
         }
     }
 
+    /// Every network for images of `photo` pixels where it was made for photos, with 7 classes. The largest are left out: they are
+    /// smaller ones of their family with other numbers.
+    fn networks(photo: usize) -> impl Iterator<Item = (&'static NameInfo, usize, Model)> {
+        ModelConfig::names().iter().filter_map(move |info| {
+            let size = if info.default_size > 64 { photo } else { info.default_size };
+            let input = InputShape { channels: info.channels, height: size, width: size };
+            let config = ModelConfig::from_name(info.name, input, 7).unwrap();
+            (config.parameters() < 50_000_000).then(|| (info, size, config.init(0, &Device::flex())))
+        })
+    }
+
     #[test]
     fn every_network_maps_images_to_one_logit_a_class() {
         let device = Device::flex();
-        for info in ModelConfig::names() {
-            let size = if info.default_size == 224 { 64 } else { info.default_size };
-            let input = InputShape { channels: info.channels, height: size, width: size };
-            let model = ModelConfig::from_name(info.name, input, 7).unwrap().init(0, &device);
+        for (info, size, model) in networks(64) {
             let images = Tensor::ones([2, info.channels, size, size], &device);
             assert_eq!(model.forward(images).dims(), [2, 7], "{}", info.name);
         }
@@ -337,10 +403,7 @@ mod tests {
     #[test]
     fn every_pyramid_has_the_channels_and_strides_it_claims() {
         let device = Device::flex();
-        for info in ModelConfig::names() {
-            let size = if info.default_size > 64 { 96 } else { info.default_size };
-            let input = InputShape { channels: info.channels, height: size, width: size };
-            let model = ModelConfig::from_name(info.name, input, 7).unwrap().init(0, &device);
+        for (info, size, model) in networks(96) {
             let levels = model.backbone().levels();
             let features = model.features(Tensor::ones([1, info.channels, size, size], &device));
             assert_eq!(features.len(), levels.len());
@@ -367,12 +430,39 @@ mod tests {
     #[test]
     fn without_classes_there_are_features() {
         let device = Device::flex();
-        for name in ["resnet18", "resnet20"] {
+        let widths = [
+            ("resnet18", 512),
+            ("resnet20", 64),
+            ("convnext_atto", 320),
+            ("vit_tiny_patch16_224", 192),
+            ("swin_t", 768),
+        ];
+        for (name, width) in widths {
             let mut config = config(name);
             config.common_mut().classes = 0;
+            config.common_mut().input = InputShape { channels: 3, height: 32, width: 48 };
             config.check().unwrap();
-            let features = config.init(0, &device).forward(Tensor::ones([2, 3, 32, 32], &device));
-            assert_eq!(features.dims()[1], if name == "resnet18" { 512 } else { 64 });
+            let features = config.init(0, &device).forward(Tensor::ones([2, 3, 32, 48], &device));
+            assert_eq!(features.dims(), [2, width], "{name}");
+        }
+    }
+
+    #[test]
+    fn paths_are_left_out_only_while_learning() {
+        let device = Device::flex();
+        for name in ["resnet18", "vit_tiny_patch16_224", "swin_t"] {
+            let mut config = config(name);
+            config.common_mut().input = InputShape { channels: 3, height: 32, width: 32 };
+            let logits = |config: &ModelConfig, device: &Device| {
+                crate::noise::of_step(7, 1);
+                let images = Tensor::ones([2, 3, 32, 32], device);
+                config.init(0, device).forward(images).into_data().try_to_vec::<f32>().unwrap()
+            };
+            let whole = logits(&config, &device);
+            config.common_mut().drop_path = 0.9;
+            assert_eq!(logits(&config, &device), whole, "{name}");
+            let learning = logits(&config, &device.clone().autodiff());
+            assert!(learning != whole && learning.iter().all(|value| value.is_finite()), "{name}");
         }
     }
 
@@ -380,8 +470,11 @@ mod tests {
     fn logits_of_an_image_do_not_depend_on_its_batch() {
         let device = Device::flex();
         let logits = |model: &Model, images| model.forward(images).into_data().try_to_vec::<f32>().unwrap();
-        for name in ["mlp", "small_cnn", "resnet20"] {
-            let config = config(name);
+        for name in ["mlp", "small_cnn", "resnet20", "swin_t"] {
+            let mut config = config(name);
+            if name == "swin_t" {
+                *config.common_mut() = Common::new(InputShape { channels: 3, height: 72, width: 64 }, 10);
+            }
             let model = config.init(3, &device);
             let InputShape { channels, height, width } = config.input();
             let pixels = Tensor::arange(0..(4 * config.input().values()) as i64, &device).float();
@@ -444,6 +537,13 @@ mod tests {
         let huge = InputShape { channels: usize::MAX, height: usize::MAX, width: usize::MAX };
         assert!(ModelConfig::from_name("mlp", huge, 10).is_err());
         assert!(ModelConfig::from_name("resnet18", config("resnet18").input(), 1).is_err());
+        let uneven = InputShape { channels: 3, height: 64, width: 72 };
+        let error = ModelConfig::from_name("vit_tiny_patch16_224", uneven, 10).unwrap_err().to_string();
+        assert!(
+            error.contains("the image width is 72; it must be a multiple of the side of a patch"),
+            "{error}"
+        );
+        assert!(ModelConfig::from_name("convnext_atto", InputShape { height: 31, ..uneven }, 10).is_err());
         let tiny = InputShape { channels: 1, height: 3, width: 28 };
         assert!(ModelConfig::from_name("small_cnn", tiny, 10).is_err());
         let ModelConfig::ResNet(resnet18) = config("resnet18") else { unreachable!("that is one") };

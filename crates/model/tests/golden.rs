@@ -1,7 +1,7 @@
 //! Networks against their PyTorch references: keys, parameter counts, logits, loss, every gradient norm and the running
 //! statistics after one training pass.
 //!
-//! The small networks' references are beside this file, made by `golden/make.py`. Those of the ImageNet ResNets are not in
+//! The small networks' references are beside this file, made by `golden/make.py`. Those of networks for photos are not in
 //! the repository: where `shared/golden/models.json` is found above this crate, or below the folder that
 //! `PYROGRAPH_SHARED` names, they are checked; elsewhere the tests say so and pass.
 
@@ -39,6 +39,36 @@ fn resnet18d_equals_timm() {
 }
 
 #[test]
+fn convnext_tiny_equals_torchvision() {
+    check("torchvision/convnext_tiny");
+}
+
+#[test]
+fn convnext_atto_equals_timm() {
+    check("timm/convnext_atto");
+}
+
+#[test]
+fn vit_b_16_equals_torchvision() {
+    check("torchvision/vit_b_16@64");
+}
+
+#[test]
+fn vit_tiny_equals_timm() {
+    check("timm/vit_tiny_patch16_224@64");
+}
+
+#[test]
+fn deit_tiny_equals_timm() {
+    check("timm/deit_tiny_patch16_224@64");
+}
+
+#[test]
+fn swin_t_equals_torchvision() {
+    check("torchvision/swin_t");
+}
+
+#[test]
 fn small_networks_equal_pytorch() {
     let all: Value = serde_json::from_str(include_str!("golden/small_networks.json")).unwrap();
     for golden in all["models"].as_array().unwrap() {
@@ -65,14 +95,14 @@ fn compare(name: &str, classes: usize, golden: &Value) {
     let input = InputShape { channels: dims[1], height: dims[2], width: dims[3] };
     let config = ModelConfig::from_name(name, input, classes).unwrap();
 
-    // Keys and shapes: all of PyTorch's but its batch counters, and nothing else.
+    // Keys and shapes: all of PyTorch's but its batch counters and indices, and nothing else.
     let device = Device::flex();
     let shapes: BTreeMap<String, Vec<usize>> =
         named_tensors(&config.init(0, &device)).into_iter().map(|(k, t)| (k, t.shape().to_vec())).collect();
     let keys = golden["keys"].as_object().unwrap();
     let expected: BTreeMap<String, Vec<usize>> = keys
         .iter()
-        .filter(|(key, _)| !key.ends_with("num_batches_tracked"))
+        .filter(|(key, _)| !key.ends_with("num_batches_tracked") && !key.ends_with("relative_position_index"))
         .map(|(key, shape)| (key.clone(), numbers(shape).into_iter().map(|n| n as usize).collect()))
         .collect();
     assert_eq!(shapes, expected);

@@ -6,10 +6,11 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 
 use burn::tensor::{DType, TensorData};
+use pyrograph_model::is_counter;
 use pytorch_reader::{DType as Stored, PytorchReader, Tensor};
 use zip::ZipArchive;
 
-use super::{is_counter, pickle, unwrap};
+use super::{pickle, unwrap};
 use crate::{Error, Result};
 
 /// More than the description of any network takes, its tensors not counted.

@@ -6,9 +6,10 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, TensorData};
+use pyrograph_model::is_counter;
 use safetensors::tensor::{Dtype, Metadata};
 
-use super::{is_counter, unwrap};
+use super::unwrap;
 use crate::{Error, Result};
 
 /// The longest header that the format allows.

@@ -1,0 +1,75 @@
+//! Multi-head self-attention (<https://arxiv.org/abs/1706.03762>): each token is a mean of all, weighted by likeness.
+
+use burn::module::Module;
+use burn::tensor::activation::softmax;
+use burn::tensor::ops::AttentionModuleOptions;
+use burn::tensor::{DType, Device, Tensor};
+
+use super::{Linear, LinearConfig, LinearInit};
+use crate::trace::{self, Event};
+use crate::{InitRng, is_host};
+
+/// Query, key and value of each token by one linear layer, attention in each head, and a linear layer over all heads. Names are
+/// timm's.
+#[derive(Module, Debug)]
+pub struct Attention {
+    qkv: Linear,
+    proj: Linear,
+    heads: usize,
+}
+
+impl Attention {
+    /// The layer for `features` features, a multiple of `heads`.
+    #[must_use]
+    pub fn new(features: usize, heads: usize, init: LinearInit, rng: &mut InitRng, device: &Device) -> Self {
+        let linear = |outputs| LinearConfig { init, ..LinearConfig::new(features, outputs) };
+        Self { qkv: linear(3 * features).init(rng, device), proj: linear(features).init(rng, device), heads }
+    }
+
+    /// # Shapes
+    ///
+    /// - input and output: `[batch, tokens, features]`
+    pub fn forward(&self, input: Tensor<3>) -> Tensor<3> {
+        let [batch, tokens, features] = input.dims();
+        let (heads, width) = (self.heads, features / self.heads);
+        let qkv = self.qkv.forward(input).reshape([batch, tokens, 3, heads, width]);
+        let qkv = qkv.permute([2, 0, 3, 1, 4]).reshape([3 * batch, heads, tokens, width]);
+        let output = attend(&qkv, None).swap_dims(1, 2).reshape([batch, tokens, features]);
+        self.proj.forward(output)
+    }
+}
+
+/// `softmax(query · keyᵀ / sqrt(width) + bias) · value`.
+///
+/// # Shapes
+///
+/// - qkv: `[3 batch, heads, tokens, width]`, the queries of all images first, then the keys, then the values
+/// - bias: `[1, heads, tokens, tokens]`
+/// - output: `[batch, heads, tokens, width]`
+#[must_use]
+pub fn attend(qkv: &Tensor<4>, bias: Option<Tensor<4>>) -> Tensor<4> {
+    let [batch, heads, tokens, width] = qkv.dims();
+    let part = |n: usize| qkv.clone().narrow(0, n * batch / 3, batch / 3);
+    let (query, key, value) = (part(0), part(1), part(2));
+    let device = qkv.device();
+    // Burn's own attention is for inference without a bias: GPU kernels leave a bias out and round to 16 bits, and its gradient goes
+    // through the maximum that softmax subtracts.
+    let exact = is_host(&device) || qkv.dtype() != DType::F32;
+    let output = if exact && bias.is_none() && !device.is_autodiff() {
+        burn::tensor::module::attention(query, key, value, None, None, AttentionModuleOptions::default())
+    } else {
+        let scores = (query * (width as f64).sqrt().recip()).matmul(key.transpose());
+        let scores = match bias {
+            Some(bias) => scores + bias,
+            None => scores,
+        };
+        softmax(scores, 3).matmul(value)
+    };
+    trace::report(|| Event {
+        kind: "Attention",
+        param: None,
+        output: output.dims().to_vec(),
+        macs: (2 * heads * tokens * tokens * width) as u64,
+    });
+    output
+}
