@@ -7,15 +7,19 @@
 mod activation;
 mod conv;
 mod drop;
+mod inverted_residual;
 mod linear;
 mod norm;
 mod pool;
+mod sequential;
 mod squeeze_excitation;
 
 pub use activation::{Activate, Activation};
 pub use conv::{Conv2d, Conv2dConfig, ConvInit};
 pub use drop::{DropPath, Dropout};
+pub use inverted_residual::InvertedResidual;
 pub use linear::{Linear, LinearConfig, LinearInit};
 pub use norm::{BatchNorm2d, LayerNorm};
-pub use pool::{adaptive_avg_pool2d, avg_pool2d, max_pool2d};
+pub use pool::{MaxPool2d, adaptive_avg_pool2d, avg_pool2d, max_pool2d};
+pub use sequential::{Layer, Residual, channels_of, conv_norm, forward_all};
 pub use squeeze_excitation::{Gate, SqueezeExcitation};

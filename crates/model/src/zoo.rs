@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::params::param_infos;
 use crate::{
-    Backbone, CifarResNet, CifarResNetConfig, Common, InitRng, InputShape, Mlp, MlpConfig, ResNet,
-    ResNetConfig, SmallCnn, SmallCnnConfig,
+    Backbone, CifarResNet, CifarResNetConfig, Common, EfficientNet, EfficientNetConfig, InitRng, InputShape,
+    Mlp, MlpConfig, MobileNetV1, MobileNetV1Config, MobileNetV2, MobileNetV2Config, MobileNetV3,
+    MobileNetV3Config, ResNet, ResNetConfig, SmallCnn, SmallCnnConfig,
 };
 
 /// A network as data: serde reads and writes it, [`ModelConfig::init`] builds it.
@@ -26,6 +27,18 @@ pub enum ModelConfig {
     /// ResNet for CIFAR.
     #[serde(rename = "cifar_resnet")]
     CifarResNet(CifarResNetConfig),
+    /// MobileNet.
+    #[serde(rename = "mobilenet_v1")]
+    MobileNetV1(MobileNetV1Config),
+    /// MobileNetV2.
+    #[serde(rename = "mobilenet_v2")]
+    MobileNetV2(MobileNetV2Config),
+    /// MobileNetV3.
+    #[serde(rename = "mobilenet_v3")]
+    MobileNetV3(MobileNetV3Config),
+    /// EfficientNet.
+    #[serde(rename = "efficientnet")]
+    EfficientNet(EfficientNetConfig),
 }
 
 /// A network with weights.
@@ -40,6 +53,14 @@ pub enum Model {
     ResNet(ResNet),
     /// ResNet for CIFAR.
     CifarResNet(CifarResNet),
+    /// MobileNet.
+    MobileNetV1(MobileNetV1),
+    /// MobileNetV2.
+    MobileNetV2(MobileNetV2),
+    /// MobileNetV3.
+    MobileNetV3(MobileNetV3),
+    /// EfficientNet.
+    EfficientNet(EfficientNet),
 }
 
 /// A name that [`ModelConfig::from_name`] knows.
@@ -75,6 +96,10 @@ static NAMES: LazyLock<Vec<NameInfo>> = LazyLock::new(|| {
     names.extend(SmallCnnConfig::names());
     names.extend(CifarResNetConfig::names());
     names.extend(ResNetConfig::names());
+    names.extend(MobileNetV1Config::names());
+    names.extend(MobileNetV2Config::names());
+    names.extend(MobileNetV3Config::names());
+    names.extend(EfficientNetConfig::names());
     names
 });
 
@@ -147,6 +172,10 @@ impl ModelConfig {
             .or_else(|| SmallCnnConfig::from_name(name, common).map(Self::SmallCnn))
             .or_else(|| CifarResNetConfig::from_name(name, common).map(Self::CifarResNet))
             .or_else(|| ResNetConfig::from_name(name, common).map(Self::ResNet))
+            .or_else(|| MobileNetV1Config::from_name(name, common).map(Self::MobileNetV1))
+            .or_else(|| MobileNetV2Config::from_name(name, common).map(Self::MobileNetV2))
+            .or_else(|| MobileNetV3Config::from_name(name, common).map(Self::MobileNetV3))
+            .or_else(|| EfficientNetConfig::from_name(name, common).map(Self::EfficientNet))
             .ok_or_else(|| ConfigError::unknown(name))?;
         config.check()?;
         Ok(config)
@@ -177,6 +206,10 @@ impl ModelConfig {
             Self::SmallCnn(config) => config.check(),
             Self::ResNet(config) => config.check(),
             Self::CifarResNet(config) => config.check(),
+            Self::MobileNetV1(config) => config.check(),
+            Self::MobileNetV2(config) => config.check(),
+            Self::MobileNetV3(config) => config.check(),
+            Self::EfficientNet(config) => config.check(),
         }
     }
 
@@ -188,6 +221,10 @@ impl ModelConfig {
             Self::SmallCnn(config) => &config.common,
             Self::ResNet(config) => &config.common,
             Self::CifarResNet(config) => &config.common,
+            Self::MobileNetV1(config) => &config.common,
+            Self::MobileNetV2(config) => &config.common,
+            Self::MobileNetV3(config) => &config.common,
+            Self::EfficientNet(config) => &config.common,
         }
     }
 
@@ -198,6 +235,10 @@ impl ModelConfig {
             Self::SmallCnn(config) => &mut config.common,
             Self::ResNet(config) => &mut config.common,
             Self::CifarResNet(config) => &mut config.common,
+            Self::MobileNetV1(config) => &mut config.common,
+            Self::MobileNetV2(config) => &mut config.common,
+            Self::MobileNetV3(config) => &mut config.common,
+            Self::EfficientNet(config) => &mut config.common,
         }
     }
 
@@ -222,6 +263,10 @@ impl ModelConfig {
             Self::SmallCnn(config) => Model::SmallCnn(config.init(&mut rng, device)),
             Self::ResNet(config) => Model::ResNet(config.init(&mut rng, device)),
             Self::CifarResNet(config) => Model::CifarResNet(config.init(&mut rng, device)),
+            Self::MobileNetV1(config) => Model::MobileNetV1(config.init(&mut rng, device)),
+            Self::MobileNetV2(config) => Model::MobileNetV2(config.init(&mut rng, device)),
+            Self::MobileNetV3(config) => Model::MobileNetV3(config.init(&mut rng, device)),
+            Self::EfficientNet(config) => Model::EfficientNet(config.init(&mut rng, device)),
         }
     }
 
@@ -243,6 +288,10 @@ impl Model {
             Self::SmallCnn(network) => network,
             Self::ResNet(network) => network,
             Self::CifarResNet(network) => network,
+            Self::MobileNetV1(network) => network,
+            Self::MobileNetV2(network) => network,
+            Self::MobileNetV3(network) => network,
+            Self::EfficientNet(network) => network,
         }
     }
 
@@ -269,6 +318,7 @@ impl Model {
 mod tests {
     use super::*;
     use crate::named_tensors;
+    use burn::module::{ModuleMapper, Param};
 
     fn config(name: &str) -> ModelConfig {
         let info = NAMES.iter().find(|info| info.name == name).unwrap();
@@ -279,6 +329,18 @@ mod tests {
             info.classes,
         )
         .unwrap()
+    }
+
+    /// The network with 0 for every weight, which takes no drawing: where only shapes matter.
+    fn zeros(config: &ModelConfig) -> Model {
+        struct Zeros;
+        impl ModuleMapper for Zeros {
+            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+                let (zeros, id) = (Tensor::zeros(param.lazy_shape(), &param.lazy_device()), param.id);
+                param.transform_for_load(zeros, id)
+            }
+        }
+        config.init(0, &Device::flex()).map(&mut Zeros)
     }
 
     #[test]
@@ -302,6 +364,16 @@ mod tests {
             ("wide_resnet101_2", 126_886_696),
             ("resnet18d", 11_708_744),
             ("resnet50d", 25_576_264),
+            ("mobilenet_v1_100", 4_231_976),
+            ("mobilenet_v1_025_leaky", 470_072),
+            ("mobilenet_v2", 3_504_872),
+            ("mobilenet_v3_small", 2_542_856),
+            ("mobilenet_v3_large", 5_483_032),
+            ("efficientnet_b0", 5_288_548),
+            ("efficientnet_b1", 7_794_184),
+            ("efficientnet_b2", 9_109_994),
+            ("efficientnet_b3", 12_233_232),
+            ("efficientnet_b4", 19_341_616),
         ] {
             assert_eq!(config(name).parameters(), count, "{name}");
         }
@@ -311,9 +383,9 @@ mod tests {
     fn every_network_maps_images_to_one_logit_a_class() {
         let device = Device::flex();
         for info in ModelConfig::names() {
-            let size = if info.default_size == 224 { 64 } else { info.default_size };
+            let size = info.default_size.min(64);
             let input = InputShape { channels: info.channels, height: size, width: size };
-            let model = ModelConfig::from_name(info.name, input, 7).unwrap().init(0, &device);
+            let model = zeros(&ModelConfig::from_name(info.name, input, 7).unwrap());
             let images = Tensor::ones([2, info.channels, size, size], &device);
             assert_eq!(model.forward(images).dims(), [2, 7], "{}", info.name);
         }
@@ -325,7 +397,7 @@ mod tests {
         for info in ModelConfig::names() {
             let size = if info.default_size > 64 { 96 } else { info.default_size };
             let input = InputShape { channels: info.channels, height: size, width: size };
-            let model = ModelConfig::from_name(info.name, input, 7).unwrap().init(0, &device);
+            let model = zeros(&ModelConfig::from_name(info.name, input, 7).unwrap());
             let levels = model.backbone().levels();
             let features = model.features(Tensor::ones([1, info.channels, size, size], &device));
             assert_eq!(features.len(), levels.len());
@@ -352,12 +424,12 @@ mod tests {
     #[test]
     fn without_classes_there_are_features() {
         let device = Device::flex();
-        for name in ["resnet18", "resnet20"] {
+        for (name, count) in [("resnet18", 512), ("resnet20", 64), ("mobilenet_v3_small", 1024)] {
             let mut config = config(name);
             config.common_mut().classes = 0;
             config.check().unwrap();
             let features = config.init(0, &device).forward(Tensor::ones([2, 3, 32, 32], &device));
-            assert_eq!(features.dims()[1], if name == "resnet18" { 512 } else { 64 });
+            assert_eq!(features.dims()[1], count, "{name}");
         }
     }
 
@@ -429,6 +501,12 @@ mod tests {
             ResNetConfig { dilated: true, ..resnet18 },
         ];
         assert!(wrong.into_iter().all(|config| ModelConfig::ResNet(config).check().is_err()));
+        let common = Common::new(config("resnet18").input(), 10);
+        let wrong = [
+            ModelConfig::MobileNetV1(MobileNetV1Config { common, width: 60, leaky: false }),
+            ModelConfig::EfficientNet(EfficientNetConfig { common, scale: 5 }),
+        ];
+        assert!(wrong.iter().all(|config| config.check().is_err()));
         let mut dropping = config("resnet18");
         dropping.common_mut().drop_path = 1.0;
         assert!(dropping.check().is_err());
