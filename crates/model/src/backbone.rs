@@ -5,6 +5,8 @@ use std::fmt;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use crate::layer::Layer;
+
 /// The images a network takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -164,4 +166,19 @@ pub(crate) fn stage_in_row(parameter: &str, stages: usize) -> usize {
 pub(crate) fn stage_by_prefix(parameter: &str, prefixes: &[&[&str]]) -> usize {
     let begins = |prefix: &&str| parameter.starts_with(*prefix);
     prefixes.iter().position(|stage| stage.iter().any(begins)).unwrap_or(prefixes.len())
+}
+
+/// The layers of stage `n` of a row whose stage `n` ends before layer `ends[n]`; after the last stage what is left over.
+pub(crate) fn stage_layers<'a>(row: &'a [Layer], n: usize, ends: &[usize]) -> &'a [Layer] {
+    let end = ends.get(n).copied().unwrap_or(row.len());
+    let start = if n == 0 { 0 } else { ends[n - 1] };
+    &row[start..end]
+}
+
+/// The stage of a parameter of the numbered layers `row`, where stage `n` ends before layer `ends[n]`; as many as there are stages
+/// for what comes later: for [`Backbone::stage_of`].
+pub(crate) fn stage_by_number(parameter: &str, row: &str, ends: &[usize]) -> usize {
+    let rest = parameter.strip_prefix(row).and_then(|rest| rest.strip_prefix('.'));
+    let number = rest.and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+    number.map_or(ends.len(), |number| ends.iter().filter(|end| number >= **end).count())
 }

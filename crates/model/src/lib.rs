@@ -16,10 +16,14 @@ mod backbone;
 mod cifar_resnet;
 mod convnext;
 mod device;
+mod efficientnet;
 mod init;
 pub mod layer;
 mod loss;
 mod mlp;
+mod mobilenet_v1;
+mod mobilenet_v2;
+mod mobilenet_v3;
 pub mod noise;
 mod params;
 mod position;
@@ -35,9 +39,13 @@ pub use backbone::{Backbone, Common, InputShape, Level, Reference};
 pub use cifar_resnet::{CifarResNet, CifarResNetConfig};
 pub use convnext::{ConvNeXt, ConvNeXtConfig};
 pub use device::{DeviceError, available_devices, default_device, is_host, parse_device};
+pub use efficientnet::{EfficientNet, EfficientNetConfig};
 pub use init::InitRng;
 pub use loss::{cross_entropy, soft_cross_entropy};
 pub use mlp::{Mlp, MlpConfig};
+pub use mobilenet_v1::{MobileNetV1, MobileNetV1Config};
+pub use mobilenet_v2::{MobileNetV2, MobileNetV2Config};
+pub use mobilenet_v3::{MobileNetV3, MobileNetV3Config, MobileNetV3Size};
 pub use params::{
     ParamError, ParamInfo, classes_of, is_counter, load_backbone, load_tensors, named_tensors, param_infos,
 };

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::params::param_infos;
 use crate::{
-    Backbone, CifarResNet, CifarResNetConfig, Common, ConvNeXt, ConvNeXtConfig, InitRng, InputShape, Mlp,
-    MlpConfig, ResNet, ResNetConfig, SmallCnn, SmallCnnConfig, Swin, SwinConfig, ViT, ViTConfig,
+    Backbone, CifarResNet, CifarResNetConfig, Common, ConvNeXt, ConvNeXtConfig, EfficientNet,
+    EfficientNetConfig, InitRng, InputShape, Mlp, MlpConfig, MobileNetV1, MobileNetV1Config, MobileNetV2,
+    MobileNetV2Config, MobileNetV3, MobileNetV3Config, ResNet, ResNetConfig, SmallCnn, SmallCnnConfig, Swin,
+    SwinConfig, ViT, ViTConfig,
 };
 
 /// A network as data: serde reads and writes it, [`ModelConfig::init`] builds it.
@@ -35,6 +37,18 @@ pub enum ModelConfig {
     /// Swin transformer.
     #[serde(rename = "swin")]
     Swin(SwinConfig),
+    /// MobileNet.
+    #[serde(rename = "mobilenet_v1")]
+    MobileNetV1(MobileNetV1Config),
+    /// MobileNetV2.
+    #[serde(rename = "mobilenet_v2")]
+    MobileNetV2(MobileNetV2Config),
+    /// MobileNetV3.
+    #[serde(rename = "mobilenet_v3")]
+    MobileNetV3(MobileNetV3Config),
+    /// EfficientNet.
+    #[serde(rename = "efficientnet")]
+    EfficientNet(EfficientNetConfig),
 }
 
 /// A network with weights.
@@ -55,6 +69,14 @@ pub enum Model {
     ViT(ViT),
     /// Swin transformer.
     Swin(Swin),
+    /// MobileNet.
+    MobileNetV1(MobileNetV1),
+    /// MobileNetV2.
+    MobileNetV2(MobileNetV2),
+    /// MobileNetV3.
+    MobileNetV3(MobileNetV3),
+    /// EfficientNet.
+    EfficientNet(EfficientNet),
 }
 
 /// A name that [`ModelConfig::from_name`] knows.
@@ -93,6 +115,10 @@ static NAMES: LazyLock<Vec<NameInfo>> = LazyLock::new(|| {
     names.extend(ConvNeXtConfig::names());
     names.extend(ViTConfig::names());
     names.extend(SwinConfig::names());
+    names.extend(MobileNetV1Config::names());
+    names.extend(MobileNetV2Config::names());
+    names.extend(MobileNetV3Config::names());
+    names.extend(EfficientNetConfig::names());
     names
 });
 
@@ -168,6 +194,10 @@ impl ModelConfig {
             .or_else(|| ConvNeXtConfig::from_name(name, common).map(Self::ConvNeXt))
             .or_else(|| ViTConfig::from_name(name, common).map(Self::ViT))
             .or_else(|| SwinConfig::from_name(name, common).map(Self::Swin))
+            .or_else(|| MobileNetV1Config::from_name(name, common).map(Self::MobileNetV1))
+            .or_else(|| MobileNetV2Config::from_name(name, common).map(Self::MobileNetV2))
+            .or_else(|| MobileNetV3Config::from_name(name, common).map(Self::MobileNetV3))
+            .or_else(|| EfficientNetConfig::from_name(name, common).map(Self::EfficientNet))
             .ok_or_else(|| ConfigError::unknown(name))?;
         config.check()?;
         Ok(config)
@@ -216,6 +246,10 @@ impl ModelConfig {
             Self::ConvNeXt(config) => config.check(),
             Self::ViT(config) => config.check(),
             Self::Swin(config) => config.check(),
+            Self::MobileNetV1(config) => config.check(),
+            Self::MobileNetV2(config) => config.check(),
+            Self::MobileNetV3(config) => config.check(),
+            Self::EfficientNet(config) => config.check(),
         }
     }
 
@@ -230,6 +264,10 @@ impl ModelConfig {
             Self::ConvNeXt(config) => &config.common,
             Self::ViT(config) => &config.common,
             Self::Swin(config) => &config.common,
+            Self::MobileNetV1(config) => &config.common,
+            Self::MobileNetV2(config) => &config.common,
+            Self::MobileNetV3(config) => &config.common,
+            Self::EfficientNet(config) => &config.common,
         }
     }
 
@@ -243,6 +281,10 @@ impl ModelConfig {
             Self::ConvNeXt(config) => &mut config.common,
             Self::ViT(config) => &mut config.common,
             Self::Swin(config) => &mut config.common,
+            Self::MobileNetV1(config) => &mut config.common,
+            Self::MobileNetV2(config) => &mut config.common,
+            Self::MobileNetV3(config) => &mut config.common,
+            Self::EfficientNet(config) => &mut config.common,
         }
     }
 
@@ -270,6 +312,10 @@ impl ModelConfig {
             Self::ConvNeXt(config) => Model::ConvNeXt(config.init(&mut rng, device)),
             Self::ViT(config) => Model::ViT(config.init(&mut rng, device)),
             Self::Swin(config) => Model::Swin(config.init(&mut rng, device)),
+            Self::MobileNetV1(config) => Model::MobileNetV1(config.init(&mut rng, device)),
+            Self::MobileNetV2(config) => Model::MobileNetV2(config.init(&mut rng, device)),
+            Self::MobileNetV3(config) => Model::MobileNetV3(config.init(&mut rng, device)),
+            Self::EfficientNet(config) => Model::EfficientNet(config.init(&mut rng, device)),
         }
     }
 
@@ -294,6 +340,10 @@ impl Model {
             Self::ConvNeXt(network) => network,
             Self::ViT(network) => network,
             Self::Swin(network) => network,
+            Self::MobileNetV1(network) => network,
+            Self::MobileNetV2(network) => network,
+            Self::MobileNetV3(network) => network,
+            Self::EfficientNet(network) => network,
         }
     }
 
@@ -320,6 +370,7 @@ impl Model {
 mod tests {
     use super::*;
     use crate::named_tensors;
+    use burn::module::{ModuleMapper, Param};
 
     fn config(name: &str) -> ModelConfig {
         let info = NAMES.iter().find(|info| info.name == name).unwrap();
@@ -330,6 +381,18 @@ mod tests {
             info.classes,
         )
         .unwrap()
+    }
+
+    /// The network with 0 for every weight, which takes no drawing: where only shapes matter.
+    fn zeros(config: &ModelConfig) -> Model {
+        struct Zeros;
+        impl ModuleMapper for Zeros {
+            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+                let (zeros, id) = (Tensor::zeros(param.lazy_shape(), &param.lazy_device()), param.id);
+                param.transform_for_load(zeros, id)
+            }
+        }
+        config.init(0, &Device::flex()).map(&mut Zeros)
     }
 
     #[test]
@@ -375,6 +438,16 @@ mod tests {
             ("swin_t", 28_288_354),
             ("swin_s", 49_606_258),
             ("swin_b", 87_768_224),
+            ("mobilenet_v1_100", 4_231_976),
+            ("mobilenet_v1_025_leaky", 470_072),
+            ("mobilenet_v2", 3_504_872),
+            ("mobilenet_v3_small", 2_542_856),
+            ("mobilenet_v3_large", 5_483_032),
+            ("efficientnet_b0", 5_288_548),
+            ("efficientnet_b1", 7_794_184),
+            ("efficientnet_b2", 9_109_994),
+            ("efficientnet_b3", 12_233_232),
+            ("efficientnet_b4", 19_341_616),
         ] {
             assert_eq!(config(name).parameters(), count, "{name}");
         }
@@ -387,7 +460,7 @@ mod tests {
             let size = if info.default_size > 64 { photo } else { info.default_size };
             let input = InputShape { channels: info.channels, height: size, width: size };
             let config = ModelConfig::from_name(info.name, input, 7).unwrap();
-            (config.parameters() < 50_000_000).then(|| (info, size, config.init(0, &Device::flex())))
+            (config.parameters() < 50_000_000).then(|| (info, size, zeros(&config)))
         })
     }
 
@@ -436,6 +509,7 @@ mod tests {
             ("convnext_atto", 320),
             ("vit_tiny_patch16_224", 192),
             ("swin_t", 768),
+            ("mobilenet_v3_small", 1024),
         ];
         for (name, width) in widths {
             let mut config = config(name);
@@ -553,6 +627,12 @@ mod tests {
             ResNetConfig { dilated: true, ..resnet18 },
         ];
         assert!(wrong.into_iter().all(|config| ModelConfig::ResNet(config).check().is_err()));
+        let common = Common::new(config("resnet18").input(), 10);
+        let wrong = [
+            ModelConfig::MobileNetV1(MobileNetV1Config { common, width: 60, leaky: false }),
+            ModelConfig::EfficientNet(EfficientNetConfig { common, scale: 5 }),
+        ];
+        assert!(wrong.iter().all(|config| config.check().is_err()));
         let mut dropping = config("resnet18");
         dropping.common_mut().drop_path = 1.0;
         assert!(dropping.check().is_err());

@@ -1,7 +1,7 @@
 //! Networks against their PyTorch references: keys, parameter counts, logits, loss, every gradient norm and the running
 //! statistics after one training pass.
 //!
-//! The small networks' references are beside this file, made by `golden/make.py`. Those of networks for photos are not in
+//! The small networks' references are beside this file, made by `golden/make.py`. Those of the ImageNet networks are not in
 //! the repository: where `shared/golden/models.json` is found above this crate, or below the folder that
 //! `PYROGRAPH_SHARED` names, they are checked; elsewhere the tests say so and pass.
 
@@ -66,6 +66,26 @@ fn deit_tiny_equals_timm() {
 #[test]
 fn swin_t_equals_torchvision() {
     check("torchvision/swin_t");
+}
+
+#[test]
+fn mobilenet_v2_equals_torchvision() {
+    check("torchvision/mobilenet_v2");
+}
+
+#[test]
+fn mobilenet_v3_small_equals_torchvision() {
+    check("torchvision/mobilenet_v3_small");
+}
+
+#[test]
+fn mobilenet_v3_large_equals_torchvision() {
+    check("torchvision/mobilenet_v3_large");
+}
+
+#[test]
+fn efficientnet_b0_equals_torchvision() {
+    check("torchvision/efficientnet_b0");
 }
 
 #[test]

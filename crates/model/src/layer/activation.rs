@@ -6,6 +6,8 @@ use burn::tensor::{Tensor, activation};
 /// A function of each value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Activation {
+    /// `x`.
+    Identity,
     /// `max(x, 0)`.
     Relu,
     /// `min(max(x, 0), 6)`.
@@ -24,6 +26,7 @@ impl Activation {
     /// The function of each value of `input`.
     pub fn forward<const D: usize>(self, input: Tensor<D>) -> Tensor<D> {
         match self {
+            Self::Identity => input,
             Self::Relu => activation::relu(input),
             Self::Relu6 => activation::relu6(input),
             Self::LeakyRelu(slope) => activation::leaky_relu(input, slope),

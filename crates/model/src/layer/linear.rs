@@ -24,6 +24,8 @@ pub struct LinearConfig {
 pub enum LinearInit {
     /// PyTorch's default: weight and bias uniform within `1 / sqrt(inputs)`.
     Default,
+    /// The weight uniform within this bound, the bias 0.
+    Uniform(f64),
     /// The weight normal with this standard deviation, the bias 0.
     Normal(f64),
 }
@@ -53,6 +55,7 @@ impl LinearConfig {
                 let draw = Draw::Uniform { bound: (self.inputs as f64).sqrt().recip() };
                 (draw, draw)
             }
+            LinearInit::Uniform(bound) => (Draw::Uniform { bound }, Draw::Constant(0.0)),
             LinearInit::Normal(std) => (Draw::Normal { std }, Draw::Constant(0.0)),
         };
         Linear {

@@ -1,5 +1,6 @@
 //! Pooling.
 
+use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
 
@@ -15,6 +16,38 @@ use crate::trace::{self, Event};
 pub fn max_pool2d(input: Tensor<4>, kernel: usize, stride: usize, padding: usize) -> Tensor<4> {
     let options = MaxPoolOptions::new([kernel; 2]).with_stride([stride; 2]).with_padding([padding; 2]);
     report("MaxPool2d", burn::tensor::module::max_pool2d(input, options))
+}
+
+/// [`max_pool2d`] without padding, as a layer.
+#[derive(Module, Debug)]
+pub struct MaxPool2d {
+    kernel: usize,
+    stride: usize,
+    ceil: bool,
+}
+
+impl MaxPool2d {
+    /// The layer that sees only whole windows.
+    #[must_use]
+    pub fn new(kernel: usize, stride: usize) -> Self {
+        Self { kernel, stride, ceil: false }
+    }
+
+    /// The layer whose last windows may reach over the right and lower edge: sizes are rounded up.
+    #[must_use]
+    pub fn ceil(self) -> Self {
+        Self { ceil: true, ..self }
+    }
+
+    /// # Shapes
+    ///
+    /// - input: `[batch, channels, height, width]`
+    /// - output: `[batch, channels, height', width']`, `height' = (height - kernel) / stride + 1`
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let options =
+            MaxPoolOptions::new([self.kernel; 2]).with_stride([self.stride; 2]).with_ceil_mode(self.ceil);
+        report("MaxPool2d", burn::tensor::module::max_pool2d(input, options))
+    }
 }
 
 /// The mean of each `kernel`x`kernel` window, side by side; windows that reach over the edge have the mean of what is inside.

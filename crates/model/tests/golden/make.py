@@ -97,6 +97,26 @@ class CifarResNet(nn.Module):
         return self.linear(x.mean((2, 3)))
 
 
+class MobileNetV1(nn.Module):
+    """Keys of the published weights with a quarter of the channels, which have leaky ReLU."""
+
+    def __init__(self, width, classes):
+        super().__init__()
+        triple = lambda *conv, groups=1: (
+            nn.Conv2d(*conv, groups=groups, bias=False), nn.BatchNorm2d(conv[1]), nn.LeakyReLU(0.1))
+        pair = lambda a, b, stride: nn.Sequential(*triple(a, a, 3, stride, 1, groups=a), *triple(a, b, 1))
+        n = lambda channels: int(channels * width)
+        self.stage1 = nn.Sequential(
+            nn.Sequential(*triple(3, n(32), 3, 2, 1)), pair(n(32), n(64), 1), pair(n(64), n(128), 2),
+            pair(n(128), n(128), 1), pair(n(128), n(256), 2), pair(n(256), n(256), 1))
+        self.stage2 = nn.Sequential(pair(n(256), n(512), 2), *(pair(n(512), n(512), 1) for _ in range(5)))
+        self.stage3 = nn.Sequential(pair(n(512), n(1024), 2), pair(n(1024), n(1024), 1))
+        self.fc = nn.Linear(n(1024), classes)
+
+    def forward(self, x):
+        return self.fc(self.stage3(self.stage2(self.stage1(x))).mean((2, 3)))
+
+
 def resnet18_cifar():
     net = torchvision.models.resnet18(num_classes=10)
     net.conv1, net.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
@@ -147,6 +167,7 @@ networks = [
     reference("small_cnn", SmallCnn(1, 28, 10), 1, 28),
     reference("resnet20", CifarResNet(20, 10), 3, 32),
     reference("resnet18_cifar", resnet18_cifar(), 3, 32),
+    reference("mobilenet_v1_025_leaky", MobileNetV1(0.25, 10), 3, 64),
 ]
 path = pathlib.Path(__file__).with_name("small_networks.json")
 lines = ",\n".join(json.dumps(network) for network in networks)
