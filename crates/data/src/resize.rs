@@ -2,12 +2,12 @@
 
 #[cfg(target_arch = "x86_64")]
 mod bilinear;
+mod pillow;
 
 use std::cell::RefCell;
 
-use fast_image_resize::images::{Image as Target, ImageRef, TypedImage, TypedImageRef};
-use fast_image_resize::pixels::{U16, U16x3};
-use fast_image_resize::{FilterType, PixelTrait, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{Image as Target, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
 
 use crate::Image;
@@ -96,31 +96,34 @@ pub fn resize(image: &Image, width: u32, height: u32) -> Image {
 /// If `width` or `height` is 0, or the picture has no pixels.
 #[must_use]
 pub fn resize_region(image: &Image, region: &Region, width: u32, height: u32, filter: Filter) -> Image {
-    resize_pixels(image.into(), region, width, height, filter, false)
+    resize_pixels(image.into(), region, (width, height), filter, false, true)
 }
 
-/// [`resize_region`] of a picture that lies elsewhere, mirrored if `mirror`.
+/// [`resize_region`] of a picture that lies elsewhere, mirrored if `mirror`. Bilinear and not `exact`, it is several times as fast and some
+/// values are off by one.
 pub(crate) fn resize_pixels(
     image: Pixels<'_>,
     region: &Region,
-    width: u32,
-    height: u32,
+    (width, height): (u32, u32),
     filter: Filter,
     mirror: bool,
+    exact: bool,
 ) -> Image {
     assert!(width > 0 && height > 0 && !image.bytes.is_empty(), "an image has at least one pixel");
     let region = region.within(image.width, image.height);
     let mut resized = match (region.whole_pixels(width, height), filter) {
         (Some((left, top)), _) => cut(image, left, top, width, height),
         (None, Filter::Nearest) => nearest(image, &region, width, height),
-        (None, Filter::Bilinear) => {
+        (None, Filter::Bilinear) if !exact => {
             if let Some(resized) = bilinear(image, &region, width, height, mirror) {
                 return resized;
             }
-            convolve(image, &region, width, height, FilterType::Bilinear)
+            convolve(image, &region, width, height)
         }
-        (None, Filter::Bicubic) => precisely(image, &region, width, height, FilterType::CatmullRom, 2.0),
-        (None, Filter::Lanczos) => precisely(image, &region, width, height, FilterType::Lanczos3, 3.0),
+        (None, filter) => {
+            let pixels = pillow::resize(image, &region, (width, height), filter);
+            Image::new(width, height, image.channels, pixels)
+        }
     };
     if mirror {
         resized.mirror();
@@ -139,77 +142,15 @@ fn bilinear(image: Pixels<'_>, region: &Region, width: u32, height: u32, mirror:
     None
 }
 
-/// By way of 16 bits a value. Filters with negative weights go beyond black and white, where the result of the first direction is cut off:
-/// as Pillow does it, that is along the rows as a rule, and the weights have to be finer than those that bytes are multiplied by.
-fn precisely(
-    image: Pixels<'_>,
-    region: &Region,
-    width: u32,
-    height: u32,
-    kernel: FilterType,
-    support: f64,
-) -> Image {
-    if region.width < f64::from(width) && region.height > f64::from(height) {
-        // The one case in which Pillow goes down the columns first: rows that shrink away need not be widened.
-        let columns = Region { left: 0.0, width: f64::from(image.width), ..*region };
-        let down = precisely(image, &columns, image.width, height, kernel, support);
-        let across = Region { top: 0.0, height: f64::from(height), ..*region };
-        return precisely((&down).into(), &across, width, height, kernel, support);
-    }
-    // Only the rows that the filter reaches are widened.
-    let reach = support * (region.height / f64::from(height)).max(1.0);
-    let first = (region.top - reach).floor().max(0.0) as u32;
-    let last = ((region.top + region.height + reach).ceil() as u32).min(image.height);
-    let stride = image.width as usize * usize::from(image.channels);
-    let rows = &image.bytes[first as usize * stride..last as usize * stride];
-    let size = [image.width, last - first];
-    let region = Region { top: region.top - f64::from(first), ..*region };
-    let options = convolution(kernel, &region);
-    let widen = |value: u8| u16::from(value) * 257;
-    let narrow = |value: u16| ((u32::from(value) + 128) / 257) as u8;
-    let pixels = match image.channels {
-        1 => {
-            let rows: Vec<U16> = rows.iter().map(|&v| U16::new(widen(v))).collect();
-            let out = convolve_pixels(&rows, size, [width, height], &options);
-            out.iter().map(|p| narrow(p.0)).collect()
-        }
-        _ => {
-            let rows: Vec<U16x3> = rows.as_chunks::<3>().0.iter().map(|p| U16x3::new(p.map(widen))).collect();
-            let out = convolve_pixels(&rows, size, [width, height], &options);
-            out.iter().flat_map(|p| p.0.map(narrow)).collect()
-        }
-    };
-    Image::new(width, height, image.channels, pixels)
-}
-
-fn convolve_pixels<P: PixelTrait + Default>(
-    pixels: &[P],
-    [width, height]: [u32; 2],
-    [out_width, out_height]: [u32; 2],
-    options: &ResizeOptions,
-) -> Vec<P> {
-    let mut out = vec![P::default(); out_width as usize * out_height as usize];
-    // None of these can fail: the buffers have the sizes that are said, and the region lies within the picture.
-    if let (Ok(source), Ok(mut target)) = (
-        TypedImageRef::new(width, height, pixels),
-        TypedImage::from_pixels_slice(out_width, out_height, &mut out),
-    ) {
-        RESIZER.with_borrow_mut(|resizer| {
-            let done = resizer.resize_typed(&source, &mut target, options);
-            debug_assert!(done.is_ok(), "{done:?}");
-        });
-    }
-    out
-}
-
-fn convolution(kernel: FilterType, region: &Region) -> ResizeOptions {
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(kernel));
-    options.crop(region.left, region.top, region.width, region.height)
-}
-
-fn convolve(image: Pixels<'_>, region: &Region, width: u32, height: u32, kernel: FilterType) -> Image {
+/// Bilinear, by the library.
+fn convolve(image: Pixels<'_>, region: &Region, width: u32, height: u32) -> Image {
     let kind = if image.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
-    let options = convolution(kernel, region);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
+        region.left,
+        region.top,
+        region.width,
+        region.height,
+    );
     let mut target = Target::new(width, height, kind);
     // Neither call can fail: the buffer has the size its image says, both have the same kind of pixel, and the region lies
     // within the picture.

@@ -19,7 +19,7 @@ thread_local! {
 /// What a view shows of `stored`. `choose` is told width and height of the upright picture and says which view, with whatever it wants to
 /// be told again; where it chooses none, the whole picture is given.
 ///
-/// With `exact`, pixels are those of the decoded picture, resampled. Without, a JPEG that is shown much smaller is decoded at 1/2, 1/4 or
+/// With `exact`, pixels are those of the decoded picture, resampled with Pillow's arithmetic. Without, some values are off by one, and a JPEG that is shown much smaller is decoded at 1/2, 1/4 or
 /// 1/8 of its size first, never below the size of the view: several times faster for photos of a camera, and hardly to be seen.
 ///
 /// # Errors
@@ -35,7 +35,7 @@ pub fn decode_view<T>(
         Stored::File(bytes) if is_format(bytes, ImageFormat::Jpeg) => {
             // A decoder of our own does not panic; if it did, the loader would catch it.
             let Some(header) = jpeg::Header::read(bytes, limits)? else {
-                return Ok(show(&decode(bytes, limits)?, choose));
+                return Ok(show(&decode(bytes, limits)?, exact, choose));
             };
             let (width, height) = turned(header.orientation, (header.width, header.height));
             match choose(width, height) {
@@ -43,27 +43,31 @@ pub fn decode_view<T>(
                 None => Ok((decode(bytes, limits)?, None)),
             }
         }
-        Stored::File(bytes) => Ok(show(&decode(bytes, limits)?, choose)),
+        Stored::File(bytes) => Ok(show(&decode(bytes, limits)?, exact, choose)),
         Stored::Pixels { width, height, channels, bytes } => {
             let pixels = Pixels { width, height, channels, bytes };
             Ok(match choose(width, height) {
-                Some((view, told)) => (take(pixels, &view.region(), &view), Some(told)),
+                Some((view, told)) => (take(pixels, &view.region(), &view, exact), Some(told)),
                 None => (Image::new(width, height, channels, bytes.to_vec()), None),
             })
         }
     }
 }
 
-fn show<T>(image: &Image, choose: impl FnOnce(u32, u32) -> Option<(View, T)>) -> (Image, Option<T>) {
+fn show<T>(
+    image: &Image,
+    exact: bool,
+    choose: impl FnOnce(u32, u32) -> Option<(View, T)>,
+) -> (Image, Option<T>) {
     match choose(image.width(), image.height()) {
-        Some((view, told)) => (take(image.into(), &view.region(), &view), Some(told)),
+        Some((view, told)) => (take(image.into(), &view.region(), &view, exact), Some(told)),
         None => (image.clone(), None),
     }
 }
 
 /// `region` of `pixels` at the size of the view, mirrored if it says so.
-fn take(pixels: Pixels<'_>, region: &Region, view: &View) -> Image {
-    resize_pixels(pixels, region, view.out_width, view.out_height, view.filter, view.mirror)
+fn take(pixels: Pixels<'_>, region: &Region, view: &View, exact: bool) -> Image {
+    resize_pixels(pixels, region, (view.out_width, view.out_height), view.filter, view.mirror, exact)
 }
 
 /// Width and height, exchanged for a picture that lies on its side.
@@ -90,9 +94,10 @@ fn jpeg_view(bytes: &[u8], header: &jpeg::Header, upright: &View, exact: bool) -
         let pixels =
             Pixels { width: window.width, height: window.height, channels: header.channels, bytes: held };
         if header.orientation == 1 {
-            return Ok(take(pixels, &region, upright));
+            return Ok(take(pixels, &region, upright, exact));
         }
-        let mut shown = turn(take(pixels, &region, &View { mirror: false, ..view }), header.orientation);
+        let mut shown =
+            turn(take(pixels, &region, &View { mirror: false, ..view }, exact), header.orientation);
         if upright.mirror {
             shown.mirror();
         }
