@@ -5,8 +5,6 @@ use std::fmt;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::layer::Layer;
-
 /// The images a network takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -122,7 +120,8 @@ pub trait Backbone {
     /// # Shapes
     ///
     /// - images: `[batch, channels, height, width]`
-    /// - each level: `[batch, level.channels, height / level.stride, width / level.stride]`, rounded up, or down where the network says so
+    /// - each level: `[batch, level.channels, height / level.stride, width / level.stride]`, rounded up; down in VGG, DenseNet and
+    ///   ConvNeXt, and up to three pixels fewer in SqueezeNet
     fn features(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
         let mut x = images;
         let stages = 0..self.levels().len();
@@ -169,7 +168,7 @@ pub(crate) fn stage_by_prefix(parameter: &str, prefixes: &[&[&str]]) -> usize {
 }
 
 /// The layers of stage `n` of a row whose stage `n` ends before layer `ends[n]`; after the last stage what is left over.
-pub(crate) fn stage_layers<'a>(row: &'a [Layer], n: usize, ends: &[usize]) -> &'a [Layer] {
+pub(crate) fn stage_layers<'a, L>(row: &'a [L], n: usize, ends: &[usize]) -> &'a [L] {
     let end = ends.get(n).copied().unwrap_or(row.len());
     let start = if n == 0 { 0 } else { ends[n - 1] };
     &row[start..end]

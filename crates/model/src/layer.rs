@@ -25,7 +25,7 @@ pub use feed_forward::FeedForward;
 pub use inverted_residual::InvertedResidual;
 pub use linear::{Linear, LinearConfig, LinearInit};
 pub use norm::{BatchNorm2d, LayerNorm};
-pub use pool::{MaxPool2d, adaptive_avg_pool2d, avg_pool2d, max_pool2d};
+pub use pool::{MaxPool2d, adaptive_avg_pool2d, avg_pool2d, avg_pool2d_floor, max_pool2d};
 pub use sequential::{Layer, Residual, channels_of, conv_norm, forward_all};
 pub use squeeze_excitation::{Gate, SqueezeExcitation};
 pub use window_attention::{WindowAttention, Windows, fill_up};

@@ -3,7 +3,7 @@
 //! Read in this order:
 //!
 //! 1. [`layer`]: convolution, linear and batch normalization with PyTorch's names, layouts and starting values.
-//! 2. [`Mlp`], [`SmallCnn`], [`ResNet`], [`CifarResNet`], [`ConvNeXt`], [`ViT`], [`Swin`]: one network a file, `Config → init → forward`.
+//! 2. [`Mlp`], [`SmallCnn`], [`ResNet`], [`MobileNetV2`] and the others: one family a file, `Config → init → forward`.
 //! 3. [`ModelConfig`] and [`Model`]: the closed set of them, by name, and as serde data.
 //! 4. [`named_tensors`] and [`load_tensors`]: weights out and in, strictly.
 //! 5. [`summarize`]: the layer table. [`cross_entropy`]: the loss. [`parse_device`]: where tensors live.
@@ -15,6 +15,7 @@
 mod backbone;
 mod cifar_resnet;
 mod convnext;
+mod densenet;
 mod device;
 mod efficientnet;
 mod init;
@@ -24,20 +25,26 @@ mod mlp;
 mod mobilenet_v1;
 mod mobilenet_v2;
 mod mobilenet_v3;
+mod mobilenet_v4;
 pub mod noise;
 mod params;
 mod position;
+mod regnet;
 mod resnet;
+mod shufflenet_v2;
 mod small_cnn;
+mod squeezenet;
 mod summary;
 mod swin;
 mod trace;
+mod vgg;
 mod vit;
 mod zoo;
 
 pub use backbone::{Backbone, Common, InputShape, Level, Reference};
 pub use cifar_resnet::{CifarResNet, CifarResNetConfig};
 pub use convnext::{ConvNeXt, ConvNeXtConfig};
+pub use densenet::{DenseNet, DenseNetConfig};
 pub use device::{DeviceError, available_devices, default_device, is_host, parse_device};
 pub use efficientnet::{EfficientNet, EfficientNetConfig};
 pub use init::InitRng;
@@ -46,13 +53,18 @@ pub use mlp::{Mlp, MlpConfig};
 pub use mobilenet_v1::{MobileNetV1, MobileNetV1Config};
 pub use mobilenet_v2::{MobileNetV2, MobileNetV2Config};
 pub use mobilenet_v3::{MobileNetV3, MobileNetV3Config, MobileNetV3Size};
+pub use mobilenet_v4::{MobileNetV4, MobileNetV4Config, MobileNetV4Size};
 pub use params::{
     ParamError, ParamInfo, classes_of, is_counter, load_backbone, load_tensors, named_tensors, param_infos,
 };
 pub use position::resize_position_embedding;
+pub use regnet::{RegNet, RegNetConfig};
 pub use resnet::{ResNet, ResNetConfig, Stem};
+pub use shufflenet_v2::{ShuffleNetV2, ShuffleNetV2Config};
 pub use small_cnn::{SmallCnn, SmallCnnConfig};
+pub use squeezenet::{SqueezeNet, SqueezeNetConfig, SqueezeNetVersion};
 pub use summary::{LayerRow, Summary, summarize};
 pub use swin::{Swin, SwinConfig};
+pub use vgg::{Vgg, VggConfig};
 pub use vit::{ViT, ViTConfig};
 pub use zoo::{ConfigError, Model, ModelConfig, NameInfo};

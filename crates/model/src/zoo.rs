@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::params::param_infos;
 use crate::{
-    Backbone, CifarResNet, CifarResNetConfig, Common, ConvNeXt, ConvNeXtConfig, EfficientNet,
-    EfficientNetConfig, InitRng, InputShape, Mlp, MlpConfig, MobileNetV1, MobileNetV1Config, MobileNetV2,
-    MobileNetV2Config, MobileNetV3, MobileNetV3Config, ResNet, ResNetConfig, SmallCnn, SmallCnnConfig, Swin,
-    SwinConfig, ViT, ViTConfig,
+    Backbone, CifarResNet, CifarResNetConfig, Common, ConvNeXt, ConvNeXtConfig, DenseNet, DenseNetConfig,
+    EfficientNet, EfficientNetConfig, InitRng, InputShape, Mlp, MlpConfig, MobileNetV1, MobileNetV1Config,
+    MobileNetV2, MobileNetV2Config, MobileNetV3, MobileNetV3Config, MobileNetV4, MobileNetV4Config, RegNet,
+    RegNetConfig, ResNet, ResNetConfig, ShuffleNetV2, ShuffleNetV2Config, SmallCnn, SmallCnnConfig,
+    SqueezeNet, SqueezeNetConfig, Swin, SwinConfig, Vgg, VggConfig, ViT, ViTConfig,
 };
 
 /// A network as data: serde reads and writes it, [`ModelConfig::init`] builds it.
@@ -49,6 +50,24 @@ pub enum ModelConfig {
     /// EfficientNet.
     #[serde(rename = "efficientnet")]
     EfficientNet(EfficientNetConfig),
+    /// MobileNetV4.
+    #[serde(rename = "mobilenet_v4")]
+    MobileNetV4(MobileNetV4Config),
+    /// SqueezeNet.
+    #[serde(rename = "squeezenet")]
+    SqueezeNet(SqueezeNetConfig),
+    /// VGG with batch normalization.
+    #[serde(rename = "vgg")]
+    Vgg(VggConfig),
+    /// RegNetY.
+    #[serde(rename = "regnet")]
+    RegNet(RegNetConfig),
+    /// DenseNet.
+    #[serde(rename = "densenet")]
+    DenseNet(DenseNetConfig),
+    /// ShuffleNetV2.
+    #[serde(rename = "shufflenet_v2")]
+    ShuffleNetV2(ShuffleNetV2Config),
 }
 
 /// A network with weights.
@@ -77,6 +96,18 @@ pub enum Model {
     MobileNetV3(MobileNetV3),
     /// EfficientNet.
     EfficientNet(EfficientNet),
+    /// MobileNetV4.
+    MobileNetV4(MobileNetV4),
+    /// SqueezeNet.
+    SqueezeNet(SqueezeNet),
+    /// VGG with batch normalization.
+    Vgg(Vgg),
+    /// RegNetY.
+    RegNet(RegNet),
+    /// DenseNet.
+    DenseNet(DenseNet),
+    /// ShuffleNetV2.
+    ShuffleNetV2(ShuffleNetV2),
 }
 
 /// A name that [`ModelConfig::from_name`] knows.
@@ -119,6 +150,12 @@ static NAMES: LazyLock<Vec<NameInfo>> = LazyLock::new(|| {
     names.extend(MobileNetV2Config::names());
     names.extend(MobileNetV3Config::names());
     names.extend(EfficientNetConfig::names());
+    names.extend(MobileNetV4Config::names());
+    names.extend(SqueezeNetConfig::names());
+    names.extend(VggConfig::names());
+    names.extend(RegNetConfig::names());
+    names.extend(DenseNetConfig::names());
+    names.extend(ShuffleNetV2Config::names());
     names
 });
 
@@ -198,6 +235,12 @@ impl ModelConfig {
             .or_else(|| MobileNetV2Config::from_name(name, common).map(Self::MobileNetV2))
             .or_else(|| MobileNetV3Config::from_name(name, common).map(Self::MobileNetV3))
             .or_else(|| EfficientNetConfig::from_name(name, common).map(Self::EfficientNet))
+            .or_else(|| MobileNetV4Config::from_name(name, common).map(Self::MobileNetV4))
+            .or_else(|| SqueezeNetConfig::from_name(name, common).map(Self::SqueezeNet))
+            .or_else(|| VggConfig::from_name(name, common).map(Self::Vgg))
+            .or_else(|| RegNetConfig::from_name(name, common).map(Self::RegNet))
+            .or_else(|| DenseNetConfig::from_name(name, common).map(Self::DenseNet))
+            .or_else(|| ShuffleNetV2Config::from_name(name, common).map(Self::ShuffleNetV2))
             .ok_or_else(|| ConfigError::unknown(name))?;
         config.check()?;
         Ok(config)
@@ -250,6 +293,12 @@ impl ModelConfig {
             Self::MobileNetV2(config) => config.check(),
             Self::MobileNetV3(config) => config.check(),
             Self::EfficientNet(config) => config.check(),
+            Self::MobileNetV4(config) => config.check(),
+            Self::SqueezeNet(config) => config.check(),
+            Self::Vgg(config) => config.check(),
+            Self::RegNet(config) => config.check(),
+            Self::DenseNet(config) => config.check(),
+            Self::ShuffleNetV2(config) => config.check(),
         }
     }
 
@@ -268,6 +317,12 @@ impl ModelConfig {
             Self::MobileNetV2(config) => &config.common,
             Self::MobileNetV3(config) => &config.common,
             Self::EfficientNet(config) => &config.common,
+            Self::MobileNetV4(config) => &config.common,
+            Self::SqueezeNet(config) => &config.common,
+            Self::Vgg(config) => &config.common,
+            Self::RegNet(config) => &config.common,
+            Self::DenseNet(config) => &config.common,
+            Self::ShuffleNetV2(config) => &config.common,
         }
     }
 
@@ -285,6 +340,12 @@ impl ModelConfig {
             Self::MobileNetV2(config) => &mut config.common,
             Self::MobileNetV3(config) => &mut config.common,
             Self::EfficientNet(config) => &mut config.common,
+            Self::MobileNetV4(config) => &mut config.common,
+            Self::SqueezeNet(config) => &mut config.common,
+            Self::Vgg(config) => &mut config.common,
+            Self::RegNet(config) => &mut config.common,
+            Self::DenseNet(config) => &mut config.common,
+            Self::ShuffleNetV2(config) => &mut config.common,
         }
     }
 
@@ -316,6 +377,12 @@ impl ModelConfig {
             Self::MobileNetV2(config) => Model::MobileNetV2(config.init(&mut rng, device)),
             Self::MobileNetV3(config) => Model::MobileNetV3(config.init(&mut rng, device)),
             Self::EfficientNet(config) => Model::EfficientNet(config.init(&mut rng, device)),
+            Self::MobileNetV4(config) => Model::MobileNetV4(config.init(&mut rng, device)),
+            Self::SqueezeNet(config) => Model::SqueezeNet(config.init(&mut rng, device)),
+            Self::Vgg(config) => Model::Vgg(config.init(&mut rng, device)),
+            Self::RegNet(config) => Model::RegNet(config.init(&mut rng, device)),
+            Self::DenseNet(config) => Model::DenseNet(config.init(&mut rng, device)),
+            Self::ShuffleNetV2(config) => Model::ShuffleNetV2(config.init(&mut rng, device)),
         }
     }
 
@@ -344,6 +411,12 @@ impl Model {
             Self::MobileNetV2(network) => network,
             Self::MobileNetV3(network) => network,
             Self::EfficientNet(network) => network,
+            Self::MobileNetV4(network) => network,
+            Self::SqueezeNet(network) => network,
+            Self::Vgg(network) => network,
+            Self::RegNet(network) => network,
+            Self::DenseNet(network) => network,
+            Self::ShuffleNetV2(network) => network,
         }
     }
 
@@ -448,6 +521,27 @@ mod tests {
             ("efficientnet_b2", 9_109_994),
             ("efficientnet_b3", 12_233_232),
             ("efficientnet_b4", 19_341_616),
+            ("mobilenetv4_conv_small", 3_774_024),
+            ("mobilenetv4_conv_medium", 9_715_512),
+            ("squeezenet1_0", 1_248_424),
+            ("squeezenet1_1", 1_235_496),
+            ("vgg11_bn", 132_868_840),
+            ("vgg13_bn", 133_053_736),
+            ("vgg16_bn", 138_365_992),
+            ("vgg19_bn", 143_678_248),
+            ("regnet_y_400mf", 4_344_144),
+            ("regnet_y_800mf", 6_432_512),
+            ("regnet_y_1_6gf", 11_202_430),
+            ("regnet_y_3_2gf", 19_436_338),
+            ("regnet_y_8gf", 39_381_472),
+            ("regnet_y_16gf", 83_590_140),
+            ("densenet121", 7_978_856),
+            ("densenet169", 14_149_480),
+            ("densenet201", 20_013_928),
+            ("shufflenet_v2_x0_5", 1_366_792),
+            ("shufflenet_v2_x1_0", 2_278_604),
+            ("shufflenet_v2_x1_5", 3_503_624),
+            ("shufflenet_v2_x2_0", 7_393_996),
         ] {
             assert_eq!(config(name).parameters(), count, "{name}");
         }
@@ -481,7 +575,12 @@ mod tests {
             let features = model.features(Tensor::ones([1, info.channels, size, size], &device));
             assert_eq!(features.len(), levels.len());
             for (feature, level) in features.iter().zip(&levels) {
-                let side = size.div_ceil(level.stride);
+                let mut side = size.div_ceil(level.stride);
+                if info.name.starts_with("squeezenet") {
+                    // Its first convolution has no padding.
+                    assert!((side - 3..side).contains(&feature.dims()[2]), "{}: {level:?}", info.name);
+                    side = feature.dims()[2];
+                }
                 assert_eq!(feature.dims(), [1, level.channels, side, side], "{}: {level:?}", info.name);
             }
         }
@@ -510,6 +609,8 @@ mod tests {
             ("vit_tiny_patch16_224", 192),
             ("swin_t", 768),
             ("mobilenet_v3_small", 1024),
+            ("squeezenet1_1", 512),
+            ("mobilenetv4_conv_small", 1280),
         ];
         for (name, width) in widths {
             let mut config = config(name);
@@ -633,6 +734,11 @@ mod tests {
         let wrong = [
             ModelConfig::MobileNetV1(MobileNetV1Config { common, width: 60, leaky: false }),
             ModelConfig::EfficientNet(EfficientNetConfig { common, scale: 5 }),
+            ModelConfig::Vgg(VggConfig { common, depth: 12 }),
+            ModelConfig::Vgg(VggConfig { common: Common { classes: 100_000, ..common }, depth: 11 }),
+            ModelConfig::RegNet(RegNetConfig { common, megaflops: 0 }),
+            ModelConfig::DenseNet(DenseNetConfig { common, depth: 161 }),
+            ModelConfig::ShuffleNetV2(ShuffleNetV2Config { common, width: 75 }),
         ];
         assert!(wrong.iter().all(|config| config.check().is_err()));
         let mut dropping = config("resnet18");

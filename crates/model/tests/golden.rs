@@ -3,7 +3,8 @@
 //!
 //! The small networks' references are beside this file, made by `golden/make.py`. Those of the ImageNet networks are not in
 //! the repository: where `shared/golden/models.json` is found above this crate, or below the folder that
-//! `PYROGRAPH_SHARED` names, they are checked; elsewhere the tests say so and pass.
+//! `PYROGRAPH_SHARED` names, they are checked; elsewhere the tests say so and pass. VGG's, with its 133 million parameters, runs with
+//! `cargo test -p pyrograph-model --test golden -- --ignored`.
 
 // Clippy takes only the `#[test]` functions for tests, not what they call.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -11,8 +12,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
 use pyrograph_model::{
     InputShape, Model, ModelConfig, cross_entropy, load_tensors, named_tensors, param_infos,
 };
@@ -89,25 +90,68 @@ fn efficientnet_b0_equals_torchvision() {
 }
 
 #[test]
+fn squeezenet1_1_equals_torchvision() {
+    check("torchvision/squeezenet1_1");
+}
+
+#[test]
+#[ignore = "takes a while: cargo test -p pyrograph-model --test golden -- --ignored"]
+fn vgg11_bn_equals_torchvision() {
+    check("torchvision/vgg11_bn");
+}
+
+#[test]
+fn regnet_y_400mf_equals_torchvision() {
+    check("torchvision/regnet_y_400mf");
+}
+
+#[test]
+fn densenet121_equals_torchvision() {
+    check("torchvision/densenet121");
+}
+
+#[test]
+fn shufflenet_v2_x1_0_equals_torchvision() {
+    check("torchvision/shufflenet_v2_x1_0");
+}
+
+#[test]
+fn mobilenetv4_conv_small_equals_timm() {
+    // In f32 its gradients depend on rounding: unit 1413 of the ReLU after `blocks.3.4.dw_mid` is 3e-5 standard deviations from 0,
+    // about as far as rounding carries it, and passes in some f32 passes and not in others, which changes gradient norms by up to 0.8 %.
+    check_in("timm/mobilenetv4_conv_small", DType::F64);
+}
+
+#[test]
 fn small_networks_equal_pytorch() {
     let all: Value = serde_json::from_str(include_str!("golden/small_networks.json")).unwrap();
     for golden in all["models"].as_array().unwrap() {
-        compare(golden["name"].as_str().unwrap(), golden["classes"].as_u64().unwrap() as usize, golden);
+        compare(
+            golden["name"].as_str().unwrap(),
+            golden["classes"].as_u64().unwrap() as usize,
+            golden,
+            DType::F32,
+        );
     }
 }
 
 /// `name` is that of the reference: its source, the network's name, and after an @ the image size where it is part of the network.
 fn check(name: &str) {
+    check_in(name, DType::F32);
+}
+
+/// The same with loss and gradients computed in `precision`.
+fn check_in(name: &str, precision: DType) {
     match golden(name) {
         Some(golden) => {
             let network = name.split('/').next_back().and_then(|name| name.split('@').next());
-            compare(network.unwrap(), 1000, &golden);
+            compare(network.unwrap(), 1000, &golden, precision);
         }
         None => println!("skipped: shared/golden/models.json not found"),
     }
 }
 
-fn compare(name: &str, classes: usize, golden: &Value) {
+fn compare(name: &str, classes: usize, golden: &Value, precision: DType) {
     let number = |key: &str| golden[key].as_f64().unwrap();
     let floats = |key: &str| golden[key].as_array().unwrap().iter().flat_map(numbers).collect::<Vec<f64>>();
     let dims: Vec<usize> =
@@ -154,18 +198,19 @@ fn compare(name: &str, classes: usize, golden: &Value) {
 
     // Loss and gradients.
     let device = device.autodiff();
-    let model = filled(&device);
+    let model = filled(&device).map(&mut Convert(precision));
     let targets = Tensor::<1, Int>::from_ints([0, 1], &device);
-    let loss = cross_entropy(model.forward(image(&device)), targets, 0.0);
+    let loss = cross_entropy(model.forward(image(&device).cast(precision)), targets, 0.0);
     let off = (f64::from(loss.clone().into_scalar::<f32>()) - number("train_loss_targets_0_1")).abs();
-    let allowed = (3.0 * number("torch_f32_loss_dev")).max(1e-4);
+    let exact = precision == DType::F64;
+    let allowed = if exact { 1e-5 } else { (3.0 * number("torch_f32_loss_dev")).max(1e-4) };
     assert!(off < allowed, "{name}: loss off by {off}, allowed {allowed}");
     let gradients = gradient_norms(&model, &loss.backward());
     let expected: BTreeMap<&String, f64> =
         golden["train_grad_l2"].as_object().unwrap().iter().map(|(k, v)| (k, v.as_f64().unwrap())).collect();
     assert_eq!(gradients.keys().collect::<Vec<_>>(), expected.keys().copied().collect::<Vec<_>>());
     let largest = worst(expected.values().copied());
-    let allowed = (3.0 * number("torch_f32_worst_grad_rel")).max(1e-3);
+    let allowed = if exact { 1e-4 } else { (3.0 * number("torch_f32_worst_grad_rel")).max(1e-3) };
     let mut worst_gradient: f64 = 0.0;
     for (key, reference) in expected {
         let ours = gradients[key];
@@ -192,6 +237,17 @@ fn compare(name: &str, classes: usize, golden: &Value) {
     }
 }
 
+/// Gives parameters another precision.
+struct Convert(DType);
+
+impl ModuleMapper for Convert {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, device) = (param.id, param.lazy_device());
+        let tensor = Tensor::from_data(param.val().into_data(), (&device, self.0));
+        param.transform_for_load(tensor, id)
+    }
+}
+
 fn gradient_norms(model: &Model, gradients: &Gradients) -> BTreeMap<String, f64> {
     struct Norms<'a> {
         gradients: &'a Gradients,
@@ -201,7 +257,7 @@ fn gradient_norms(model: &Model, gradients: &Gradients) -> BTreeMap<String, f64>
     impl ModuleVisitor for Norms<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = param.val().grad(self.gradients) {
-                let values = gradient.into_data().try_to_vec::<f32>().unwrap();
+                let values = gradient.into_data().convert::<f32>().try_to_vec::<f32>().unwrap();
                 self.norms.insert(self.names[&param.id].clone(), norm(&values));
             }
         }

@@ -38,6 +38,8 @@ pub enum ConvInit {
     Default,
     /// He's normal for ReLU over the inputs of a unit (<https://arxiv.org/abs/1502.01852>).
     HeFanIn,
+    /// He's uniform for ReLU over the inputs of a unit.
+    HeUniform,
     /// He's normal for ReLU over the outputs of a unit, as torchvision's ResNets.
     HeFanOut,
     /// Normal with this standard deviation.
@@ -81,6 +83,7 @@ impl Conv2dConfig {
         let draw = match self.init {
             ConvInit::Default => Draw::Uniform { bound: fan_in.sqrt().recip() },
             ConvInit::HeFanIn => Draw::Normal { std: (2.0 / fan_in).sqrt() },
+            ConvInit::HeUniform => Draw::Uniform { bound: (6.0 / fan_in).sqrt() },
             ConvInit::HeFanOut => Draw::Normal { std: (2.0 / (self.outputs * area) as f64).sqrt() },
             ConvInit::Normal(std) => Draw::Normal { std },
         };

@@ -65,6 +65,18 @@ pub fn avg_pool2d(input: Tensor<4>, kernel: usize) -> Tensor<4> {
     report("AvgPool2d", burn::tensor::module::avg_pool2d(input, options))
 }
 
+/// The mean of each whole `kernel`x`kernel` window, side by side; what is left over at the right and lower edge is not seen.
+///
+/// # Shapes
+///
+/// - input: `[batch, channels, height, width]`
+/// - output: `[batch, channels, height', width']`, `height' = height / kernel`, rounded down
+#[must_use]
+pub fn avg_pool2d_floor(input: Tensor<4>, kernel: usize) -> Tensor<4> {
+    let options = AvgPoolOptions::new([kernel; 2]).with_stride([kernel; 2]);
+    report("AvgPool2d", burn::tensor::module::avg_pool2d(input, options))
+}
+
 /// The mean of windows that cut the image into `size`x`size` parts.
 ///
 /// # Shapes
