@@ -15,6 +15,7 @@
 mod backbone;
 mod cifar_resnet;
 mod convnext;
+mod cost;
 mod densenet;
 mod device;
 mod efficientnet;
@@ -44,6 +45,7 @@ mod zoo;
 pub use backbone::{Backbone, Common, InputShape, Level, Reference};
 pub use cifar_resnet::{CifarResNet, CifarResNetConfig};
 pub use convnext::{ConvNeXt, ConvNeXtConfig};
+pub use cost::macs;
 pub use densenet::{DenseNet, DenseNetConfig};
 pub use device::{DeviceError, available_devices, default_device, is_host, parse_device};
 pub use efficientnet::{EfficientNet, EfficientNetConfig};

@@ -125,12 +125,51 @@ pub struct NameInfo {
     pub description: &'static str,
 }
 
+/// Networks whose logits, training loss and gradients are compared with those of a reference, and which. Of the others, tests compare the number
+/// of parameters.
+const COMPARED: [(&str, &str); 26] = [
+    ("linear", "PyTorch"),
+    ("mlp", "PyTorch"),
+    ("small_cnn", "PyTorch"),
+    ("resnet20", "PyTorch"),
+    ("resnet18_cifar", "PyTorch"),
+    ("mobilenet_v1_025_leaky", "PyTorch"),
+    ("resnet18", "torchvision"),
+    ("resnet34", "torchvision"),
+    ("resnet50", "torchvision"),
+    ("resnet18d", "timm"),
+    ("convnext_tiny", "torchvision"),
+    ("convnext_atto", "timm"),
+    ("vit_b_16", "torchvision"),
+    ("vit_tiny_patch16_224", "timm"),
+    ("deit_tiny_patch16_224", "timm"),
+    ("swin_t", "torchvision"),
+    ("mobilenet_v2", "torchvision"),
+    ("mobilenet_v3_small", "torchvision"),
+    ("mobilenet_v3_large", "torchvision"),
+    ("mobilenetv4_conv_small", "timm"),
+    ("efficientnet_b0", "torchvision"),
+    ("squeezenet1_1", "torchvision"),
+    ("vgg11_bn", "torchvision"),
+    ("regnet_y_400mf", "torchvision"),
+    ("densenet121", "torchvision"),
+    ("shufflenet_v2_x1_0", "torchvision"),
+];
+
 pub(crate) const fn name(
     name: &'static str,
     (channels, default_size, classes): (usize, usize, usize),
     description: &'static str,
 ) -> NameInfo {
     NameInfo { name, channels, default_size, classes, description }
+}
+
+impl NameInfo {
+    /// The reference that the network's logits, training loss and gradients are compared with in this crate's tests.
+    #[must_use]
+    pub fn compared_with(&self) -> Option<&'static str> {
+        COMPARED.iter().find(|compared| compared.0 == self.name).map(|compared| compared.1)
+    }
 }
 
 pub(crate) const DIGITS: (usize, usize, usize) = (1, 28, 10);

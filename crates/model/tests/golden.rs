@@ -142,11 +142,12 @@ fn check(name: &str) {
 
 /// The same with loss and gradients computed in `precision`.
 fn check_in(name: &str, precision: DType) {
+    let (source, network) = name.split_once('/').unwrap();
+    let network = network.split('@').next().unwrap();
+    let info = ModelConfig::names().iter().find(|info| info.name == network).unwrap();
+    assert_eq!(info.compared_with(), Some(source), "{network}");
     match golden(name) {
-        Some(golden) => {
-            let network = name.split('/').next_back().and_then(|name| name.split('@').next());
-            compare(network.unwrap(), 1000, &golden, precision);
-        }
+        Some(golden) => compare(network, 1000, &golden, precision),
         None => println!("skipped: shared/golden/models.json not found"),
     }
 }
