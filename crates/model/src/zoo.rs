@@ -135,6 +135,10 @@ pub(crate) const fn name(
 
 pub(crate) const DIGITS: (usize, usize, usize) = (1, 28, 10);
 pub(crate) const CIFAR: (usize, usize, usize) = (3, 32, 10);
+/// PASCAL VOC with the background as a class, at the size of torchvision's segmentation networks.
+pub(crate) const VOC: (usize, usize, usize) = (3, 520, 21);
+/// COCO as torchvision's detectors have it: class 0 is the background, and some numbers are not used.
+pub(crate) const COCO: (usize, usize, usize) = (3, 800, 91);
 pub(crate) const IMAGENET: (usize, usize, usize) = (3, 224, 1000);
 
 static NAMES: LazyLock<Vec<NameInfo>> = LazyLock::new(|| {
@@ -202,10 +206,10 @@ impl ConfigError {
         if holds { Ok(()) } else { Err(Self::Range { what, value, range }) }
     }
 
-    /// No network is called `name`.
-    pub(crate) fn unknown(name: &str) -> Self {
+    /// No network among `known` is called `name`.
+    pub(crate) fn unknown<'a>(name: &str, known: impl IntoIterator<Item = &'a NameInfo>) -> Self {
         let likeness = |info: &NameInfo| strsim::jaro_winkler(info.name, name);
-        let nearest = NAMES.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+        let nearest = known.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
         Self::UnknownName { name: name.to_owned(), nearest: nearest.map_or("", |info| info.name) }
     }
 }
@@ -241,7 +245,7 @@ impl ModelConfig {
             .or_else(|| RegNetConfig::from_name(name, common).map(Self::RegNet))
             .or_else(|| DenseNetConfig::from_name(name, common).map(Self::DenseNet))
             .or_else(|| ShuffleNetV2Config::from_name(name, common).map(Self::ShuffleNetV2))
-            .ok_or_else(|| ConfigError::unknown(name))?;
+            .ok_or_else(|| ConfigError::unknown(name, ModelConfig::names()))?;
         config.check()?;
         Ok(config)
     }
@@ -269,13 +273,14 @@ impl ModelConfig {
     /// Names the number, its value and what it may be.
     pub fn check(&self) -> Result<(), ConfigError> {
         let Common { input, classes, dropout, drop_path } = *self.common();
-        let InputShape { channels, height, width } = input;
-        let within = ConfigError::unless;
-        within((1..=64).contains(&channels), "the number of channels", channels, "1 to 64")?;
-        within((1..=4096).contains(&height), "the image height", height, "1 to 4096 pixels")?;
-        within((1..=4096).contains(&width), "the image width", width, "1 to 4096 pixels")?;
+        input.check()?;
         let counts = classes == 0 || (2..=100_000).contains(&classes);
-        within(counts, "the number of classes", classes, "2 to 100000, or 0 for features alone")?;
+        ConfigError::unless(
+            counts,
+            "the number of classes",
+            classes,
+            "2 to 100000, or 0 for features alone",
+        )?;
         for (what, value) in [("the dropout", dropout), ("the drop-path rate", drop_path)] {
             if !(0.0..1.0).contains(&value) {
                 return Err(ConfigError::Share { what, value });
