@@ -5,6 +5,8 @@ use std::fmt;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use crate::ConfigError;
+
 /// The images a network takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +24,15 @@ impl InputShape {
     #[must_use]
     pub fn values(&self) -> usize {
         self.channels * self.height * self.width
+    }
+
+    /// Whether every number is in its range.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let &Self { channels, height, width } = self;
+        let within = ConfigError::unless;
+        within((1..=64).contains(&channels), "the number of channels", channels, "1 to 64")?;
+        within((1..=4096).contains(&height), "the image height", height, "1 to 4096 pixels")?;
+        within((1..=4096).contains(&width), "the image width", width, "1 to 4096 pixels")
     }
 }
 

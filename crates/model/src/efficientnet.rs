@@ -95,6 +95,7 @@ impl EfficientNetConfig {
                     outputs,
                     kernel,
                     stride: if n == 0 { stride } else { 1 },
+                    dilation: 1,
                     activation: Activation::Silu,
                     squeezed: Some((inputs / 4, Activation::Silu, Gate::Sigmoid)),
                     norm: NORM,

@@ -5,8 +5,9 @@
 //! 1. [`layer`]: convolution, linear and batch normalization with PyTorch's names, layouts and starting values.
 //! 2. [`Mlp`], [`SmallCnn`], [`ResNet`], [`MobileNetV2`] and the others: one family a file, `Config → init → forward`.
 //! 3. [`ModelConfig`] and [`Model`]: the closed set of them, by name, and as serde data.
-//! 4. [`named_tensors`] and [`load_tensors`]: weights out and in, strictly.
-//! 5. [`summarize`]: the layer table. [`cross_entropy`]: the loss. [`parse_device`]: where tensors live.
+//! 4. [`Segmenter`]: a class for every pixel. [`Fcos`]: boxes. Both stand on feature maps of the networks above.
+//! 5. [`named_tensors`] and [`load_tensors`]: weights out and in, strictly.
+//! 6. [`summarize`]: the layer table. [`cross_entropy`]: the loss. [`parse_device`]: where tensors live.
 //!
 //! Networks are plain `Tensor<D>` code. In Burn 0.22 the backend is no type parameter: features compile backends in, and
 //! the [`Device`](burn::tensor::Device) given to `init` picks one at run time. A network made on `device.autodiff()`
@@ -19,6 +20,8 @@ mod cost;
 mod densenet;
 mod device;
 mod efficientnet;
+mod fcos;
+mod fpn;
 mod init;
 pub mod layer;
 mod loss;
@@ -32,6 +35,7 @@ mod params;
 mod position;
 mod regnet;
 mod resnet;
+mod segmentation;
 mod shufflenet_v2;
 mod small_cnn;
 mod squeezenet;
@@ -49,6 +53,7 @@ pub use cost::macs;
 pub use densenet::{DenseNet, DenseNetConfig};
 pub use device::{DeviceError, available_devices, default_device, is_host, parse_device};
 pub use efficientnet::{EfficientNet, EfficientNetConfig};
+pub use fcos::{Fcos, FcosConfig, FcosOutput};
 pub use init::InitRng;
 pub use loss::{cross_entropy, soft_cross_entropy};
 pub use mlp::{Mlp, MlpConfig};
@@ -57,11 +62,13 @@ pub use mobilenet_v2::{MobileNetV2, MobileNetV2Config};
 pub use mobilenet_v3::{MobileNetV3, MobileNetV3Config, MobileNetV3Size};
 pub use mobilenet_v4::{MobileNetV4, MobileNetV4Config, MobileNetV4Size};
 pub use params::{
-    ParamError, ParamInfo, classes_of, is_counter, load_backbone, load_tensors, named_tensors, param_infos,
+    ParamError, ParamInfo, ReferenceNames, classes_of, is_counter, load_backbone, load_tensors,
+    named_tensors, param_infos,
 };
 pub use position::resize_position_embedding;
 pub use regnet::{RegNet, RegNetConfig};
 pub use resnet::{ResNet, ResNetConfig, Stem};
+pub use segmentation::{SegmentationConfig, SegmentationNetwork, Segmenter};
 pub use shufflenet_v2::{ShuffleNetV2, ShuffleNetV2Config};
 pub use small_cnn::{SmallCnn, SmallCnnConfig};
 pub use squeezenet::{SqueezeNet, SqueezeNetConfig, SqueezeNetVersion};

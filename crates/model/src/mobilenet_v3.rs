@@ -64,6 +64,9 @@ pub struct MobileNetV3Config {
     pub common: Common,
     /// Small or large.
     pub size: MobileNetV3Size,
+    /// Whether the last stage keeps its size and sees further instead: stride 16 in place of 32, for segmentation.
+    #[serde(default)]
+    pub dilated: bool,
 }
 
 /// The two MobileNetV3s.
@@ -84,6 +87,7 @@ pub struct MobileNetV3 {
     /// A stage ends where the next layer shrinks the image.
     ends: [usize; 5],
     channels: [usize; 5],
+    dilated: bool,
 }
 
 impl MobileNetV3Config {
@@ -93,7 +97,7 @@ impl MobileNetV3Config {
 
     pub(crate) fn from_name(name: &str, common: Common) -> Option<Self> {
         let (_, size) = *VARIANTS.iter().find(|variant| variant.0.name == name)?;
-        Some(Self { common, size })
+        Some(Self { common, size, dilated: false })
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
@@ -103,15 +107,39 @@ impl MobileNetV3Config {
     /// The network on `device`.
     #[must_use]
     pub fn init(&self, rng: &mut InitRng, device: &Device) -> MobileNetV3 {
-        let Common { input, classes, dropout, drop_path } = self.common;
-        let (rows, hidden, ends, channels): (&[BlockRow], _, _, _) = match self.size {
-            MobileNetV3Size::Small => (&SMALL, 1024, [1, 2, 4, 9, 13], [16, 16, 24, 48, 576]),
-            MobileNetV3Size::Large => (&LARGE, 1280, [2, 4, 7, 13, 17], [16, 24, 40, 112, 960]),
+        let Common { classes, dropout, .. } = self.common;
+        let (hidden, ends, channels) = match self.size {
+            MobileNetV3Size::Small => (1024, [1, 2, 4, 9, 13], [16, 16, 24, 48, 576]),
+            MobileNetV3Size::Large => (1280, [2, 4, 7, 13, 17], [16, 24, 40, 112, 960]),
         };
+        let features = self.features(rng, device);
+        let linear = |inputs, outputs| LinearConfig {
+            init: LinearInit::Normal(0.01),
+            ..LinearConfig::new(inputs, outputs)
+        };
+        let classifier = (
+            linear(channels[4], hidden).init(rng, device),
+            Activate::new(Activation::HardSwish),
+            Dropout::new(dropout),
+            (classes > 0).then(|| linear(hidden, classes).init(rng, device)),
+        );
+        MobileNetV3 { features, classifier, ends, channels, dilated: self.dilated }
+    }
+
+    /// The layers before the mean.
+    pub(crate) fn features(&self, rng: &mut InitRng, device: &Device) -> Vec<Layer> {
+        let Common { input, drop_path, .. } = self.common;
+        let rows: &[BlockRow] = match self.size {
+            MobileNetV3Size::Small => &SMALL,
+            MobileNetV3Size::Large => &LARGE,
+        };
+        // The last block that halves begins the last stage.
+        let last_stage = rows.iter().rposition(|row| row.5 == 2).unwrap_or(0);
         let first = Conv2dConfig { stride: 2, ..conv(input.channels, 16, 3) };
         let mut features = vec![conv_norm(first, Activation::HardSwish, NORM, rng, device)];
         let mut inputs = 16;
         for (n, &(kernel, expanded, outputs, weighted, hard_swish, stride)) in rows.iter().enumerate() {
+            let (stride, dilation) = if self.dilated && n >= last_stage { (1, 2) } else { (stride, 1) };
             let squeezed = (channels_of(expanded / 4, 1.0), Activation::Relu, Gate::HardSigmoid);
             let block = InvertedResidual {
                 inputs,
@@ -119,6 +147,7 @@ impl MobileNetV3Config {
                 outputs,
                 kernel,
                 stride,
+                dilation,
                 activation: if hard_swish { Activation::HardSwish } else { Activation::Relu },
                 squeezed: weighted.then_some(squeezed),
                 norm: NORM,
@@ -128,23 +157,13 @@ impl MobileNetV3Config {
         }
         let wide = 6 * inputs;
         features.push(conv_norm(conv(inputs, wide, 1), Activation::HardSwish, NORM, rng, device));
-        let linear = |inputs, outputs| LinearConfig {
-            init: LinearInit::Normal(0.01),
-            ..LinearConfig::new(inputs, outputs)
-        };
-        let classifier = (
-            linear(wide, hidden).init(rng, device),
-            Activate::new(Activation::HardSwish),
-            Dropout::new(dropout),
-            (classes > 0).then(|| linear(hidden, classes).init(rng, device)),
-        );
-        MobileNetV3 { features, classifier, ends, channels }
+        features
     }
 }
 
 impl Backbone for MobileNetV3 {
     fn levels(&self) -> Vec<Level> {
-        let strides = [2, 4, 8, 16, 32];
+        let strides = [2, 4, 8, 16, if self.dilated { 16 } else { 32 }];
         let levels = self.channels.into_iter().zip(strides);
         levels.map(|(channels, stride)| Level { channels, stride }).collect()
     }
@@ -170,4 +189,24 @@ impl Backbone for MobileNetV3 {
 
 fn conv(inputs: usize, outputs: usize, kernel: usize) -> Conv2dConfig {
     Conv2dConfig { init: ConvInit::HeFanOut, ..Conv2dConfig::new(inputs, outputs, kernel) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::InputShape;
+
+    #[test]
+    fn dilation_keeps_the_size_of_the_last_stage() {
+        let (device, input) = (Device::flex(), InputShape { channels: 3, height: 64, width: 64 });
+        for size in [MobileNetV3Size::Small, MobileNetV3Size::Large] {
+            let config = MobileNetV3Config { common: Common::new(input, 5), size, dilated: true };
+            let network = config.init(&mut InitRng::new(0), &device);
+            let maps = network.features(Tensor::ones([1, 3, 64, 64], &device));
+            for (map, level) in maps.iter().zip(network.levels()) {
+                assert_eq!(map.dims(), [1, level.channels, 64 / level.stride, 64 / level.stride]);
+            }
+            assert_eq!(maps[4].dims()[2], 4);
+        }
+    }
 }

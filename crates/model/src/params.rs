@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Shape, Tensor, TensorData};
 
-use crate::{Backbone, Model, ModelConfig};
+use crate::{Model, ModelConfig};
 
 /// Why tensors do not fit a network.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -45,6 +45,21 @@ pub enum ParamError {
     },
 }
 
+/// A network whose tensors have names in PyTorch's state dicts: a [`Model`], a [`Segmenter`](crate::Segmenter) or an
+/// [`Fcos`](crate::Fcos).
+pub trait ReferenceNames {
+    /// The name that the reference has for a tensor which is called `name` in our module tree.
+    fn reference_name(&self, name: String) -> String {
+        name
+    }
+}
+
+impl ReferenceNames for Model {
+    fn reference_name(&self, name: String) -> String {
+        self.backbone().reference_name(name)
+    }
+}
+
 fn hint(nearest: &Option<String>) -> String {
     nearest.as_ref().map_or_else(String::new, |name| format!("; the file has an unused `{name}`"))
 }
@@ -52,7 +67,7 @@ fn hint(nearest: &Option<String>) -> String {
 /// Every tensor of the network in f32, by its PyTorch name, in the order of construction: weights, biases and running
 /// statistics.
 #[must_use]
-pub fn named_tensors(model: &Model) -> Vec<(String, TensorData)> {
+pub fn named_tensors(network: &(impl Module + ReferenceNames)) -> Vec<(String, TensorData)> {
     struct Collector<'a> {
         place: Place<'a>,
         tensors: Vec<(String, TensorData)>,
@@ -72,8 +87,8 @@ pub fn named_tensors(model: &Model) -> Vec<(String, TensorData)> {
             self.place.exit();
         }
     }
-    let mut collector = Collector { place: Place::of(model.backbone()), tensors: Vec::new() };
-    model.visit(&mut collector);
+    let mut collector = Collector { place: Place::of(network), tensors: Vec::new() };
+    network.visit(&mut collector);
     collector.tensors
 }
 
@@ -92,7 +107,7 @@ pub struct ParamInfo {
 
 /// The parameters in the order of construction.
 #[must_use]
-pub fn param_infos(model: &Model) -> Vec<ParamInfo> {
+pub fn param_infos(network: &(impl Module + ReferenceNames)) -> Vec<ParamInfo> {
     struct Lister<'a> {
         place: Place<'a>,
         params: Vec<ParamInfo>,
@@ -111,8 +126,8 @@ pub fn param_infos(model: &Model) -> Vec<ParamInfo> {
             self.place.exit();
         }
     }
-    let mut lister = Lister { place: Place::of(model.backbone()), params: Vec::new() };
-    model.visit(&mut lister);
+    let mut lister = Lister { place: Place::of(network), params: Vec::new() };
+    network.visit(&mut lister);
     lister.params
 }
 
@@ -142,8 +157,11 @@ pub fn is_counter(name: &str) -> bool {
 /// # Errors
 ///
 /// The first tensor that is missing, extra, misshapen or not finite. Nothing is loaded then.
-pub fn load_tensors(model: Model, tensors: BTreeMap<String, TensorData>) -> Result<Model, ParamError> {
-    load(model, tensors, |_| false).map(|(model, _)| model)
+pub fn load_tensors<N: Module + ReferenceNames>(
+    network: N,
+    tensors: BTreeMap<String, TensorData>,
+) -> Result<N, ParamError> {
+    load(network, tensors, |_| false).map(|(network, _)| network)
 }
 
 /// [`load_tensors`] for other classes than those the tensors were trained for: what of the head is missing or has another shape keeps its
@@ -163,13 +181,13 @@ pub fn load_backbone(
 }
 
 /// Tensors for which `may_differ` may be missing, extra or of another shape; those that were so are named.
-fn load(
-    model: Model,
+fn load<N: Module + ReferenceNames>(
+    network: N,
     mut tensors: BTreeMap<String, TensorData>,
     may_differ: impl Fn(&str) -> bool,
-) -> Result<(Model, Vec<String>), ParamError> {
+) -> Result<(N, Vec<String>), ParamError> {
     tensors.retain(|name, _| !is_counter(name));
-    let needed = param_infos(&model);
+    let needed = param_infos(&network);
     let mut kept = Vec::new();
     for ParamInfo { name, shape, .. } in &needed {
         let found = tensors.get(name).map(|tensor| tensor.shape().to_vec());
@@ -221,9 +239,9 @@ fn load(
             self.place.exit();
         }
     }
-    // A mapper takes the model itself; its copy shares all tensors.
-    let names = model.clone();
-    Ok((model.map(&mut Loader { place: Place::of(names.backbone()), tensors }), kept))
+    // A mapper takes the network itself; its copy shares all tensors.
+    let names = network.clone();
+    Ok((network.map(&mut Loader { place: Place::of(&names), tensors }), kept))
 }
 
 /// The error for a tensor that is not there, with the nearest that no layer has.
@@ -239,13 +257,13 @@ fn missing(name: &str, tensors: &BTreeMap<String, TensorData>, needed: &[ParamIn
 /// Where a traversal of the module tree is.
 struct Place<'a> {
     /// Knows the reference's names.
-    network: &'a dyn Backbone,
+    network: &'a dyn ReferenceNames,
     /// Name and container of each step.
     steps: Vec<(String, String)>,
 }
 
 impl<'a> Place<'a> {
-    fn of(network: &'a dyn Backbone) -> Self {
+    fn of(network: &'a dyn ReferenceNames) -> Self {
         Self { network, steps: Vec::new() }
     }
 

@@ -1,5 +1,5 @@
-//! Networks against their PyTorch references: keys, parameter counts, logits, loss, every gradient norm and the running
-//! statistics after one training pass.
+//! Networks against their PyTorch references: keys, parameter counts, and what they give. Of classifiers also the loss, every gradient
+//! norm and the running statistics after one training pass.
 //!
 //! The small networks' references are beside this file, made by `golden/make.py`. Those of the ImageNet networks are not in
 //! the repository: where `shared/golden/models.json` is found above this crate, or below the folder that
@@ -15,7 +15,8 @@ use std::path::PathBuf;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
 use pyrograph_model::{
-    InputShape, Model, ModelConfig, cross_entropy, load_tensors, named_tensors, param_infos,
+    FcosConfig, InputShape, Model, ModelConfig, ReferenceNames, SegmentationConfig, cross_entropy,
+    is_counter, load_tensors, named_tensors, param_infos,
 };
 use serde_json::Value;
 
@@ -123,6 +124,54 @@ fn mobilenetv4_conv_small_equals_timm() {
 }
 
 #[test]
+fn fcn_resnet50_equals_torchvision() {
+    check_segmentation("torchvision/fcn_resnet50");
+}
+
+#[test]
+fn deeplabv3_resnet50_equals_torchvision() {
+    check_segmentation("torchvision/deeplabv3_resnet50");
+}
+
+#[test]
+fn deeplabv3_mobilenet_v3_large_equals_torchvision() {
+    check_segmentation("torchvision/deeplabv3_mobilenet_v3_large");
+}
+
+#[test]
+fn lraspp_mobilenet_v3_large_equals_torchvision() {
+    check_segmentation("torchvision/lraspp_mobilenet_v3_large");
+}
+
+#[test]
+fn fcos_resnet50_fpn_equals_torchvision() {
+    let name = "torchvision/fcos_resnet50_fpn";
+    let Some(golden) = golden(name) else { return skipped() };
+    let config = FcosConfig::from_name("fcos_resnet50_fpn", input(&golden), 21).unwrap();
+    let network = filled(config.init(0, &Device::flex()), &golden);
+    let output = network.forward(image(&golden, &Device::flex()));
+
+    let shapes: Vec<Value> = output.levels.iter().map(|level| level.dims().to_vec().into()).collect();
+    assert_eq!(Value::from(shapes), golden["levels"]);
+    let levels: Vec<f64> = output.levels.into_iter().map(|level| norm(&values(level))).collect();
+    let mut off = worst_relative(&levels, &numbers(&golden["level_l2"]));
+    let heads = [
+        ("cls_logits", output.cls_logits),
+        ("bbox_regression", output.bbox_regression),
+        ("bbox_ctrness", output.bbox_ctrness),
+    ];
+    for (head, output) in heads {
+        let values = values(output);
+        off = off.max(worst_relative(&[norm(&values)], &numbers(&golden[format!("head_{head}_l2")])));
+        let first: Vec<f64> = values[..8].iter().map(|&v| f64::from(v)).collect();
+        let reference = numbers(&golden[format!("head_{head}_first8")]);
+        off = off.max(worst_beside(&first, &reference, norm(&values) / (values.len() as f64).sqrt()));
+    }
+    assert!(off < 1e-3, "{name}: off by {off}");
+    println!("{name}: levels and heads {off:.1e} from PyTorch's f32");
+}
+
+#[test]
 fn small_networks_equal_pytorch() {
     let all: Value = serde_json::from_str(include_str!("golden/small_networks.json")).unwrap();
     for golden in all["models"].as_array().unwrap() {
@@ -148,50 +197,45 @@ fn check_in(name: &str, precision: DType) {
     assert_eq!(info.compared_with(), Some(source), "{network}");
     match golden(name) {
         Some(golden) => compare(network, 1000, &golden, precision),
-        None => println!("skipped: shared/golden/models.json not found"),
+        None => skipped(),
     }
+}
+
+fn skipped() {
+    println!("skipped: shared/golden/models.json not found");
+}
+
+/// `name` is that of the reference: its source and the network's name.
+fn check_segmentation(name: &str) {
+    let Some(golden) = golden(name) else { return skipped() };
+    let network = name.split('/').next_back().unwrap();
+    let config = SegmentationConfig::from_name(network, input(&golden), 21).unwrap();
+    let network = filled(config.init(0, &Device::flex()), &golden);
+    let output = network.forward(image(&golden, &Device::flex()));
+
+    let dims @ [batch, classes, height, width] = output.dims();
+    assert_eq!(Value::from(dims.to_vec()), golden["eval_out_shape"]);
+    let values = values(output);
+    let norms: Vec<f64> = values.chunks(values.len() / batch).map(norm).collect();
+    let corner: Vec<f64> = (0..classes).map(|n| f64::from(values[n * height * width])).collect();
+    let scale = norms[0] / ((values.len() / batch) as f64).sqrt();
+    let off = worst_relative(&norms, &numbers(&golden["eval_out_l2"]));
+    let off = off.max(worst_beside(&corner, &numbers(&golden["eval_out_corner"]), scale));
+    assert!(off < 1e-3, "{name}: off by {off}");
+    println!("{name}: logits {off:.1e} from PyTorch's f32");
 }
 
 fn compare(name: &str, classes: usize, golden: &Value, precision: DType) {
     let number = |key: &str| golden[key].as_f64().unwrap();
-    let floats = |key: &str| golden[key].as_array().unwrap().iter().flat_map(numbers).collect::<Vec<f64>>();
-    let dims: Vec<usize> =
-        golden["input"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as usize).collect();
-    let input = InputShape { channels: dims[1], height: dims[2], width: dims[3] };
-    let config = ModelConfig::from_name(name, input, classes).unwrap();
-
-    // Keys and shapes: all of PyTorch's but its batch counters and indices, and nothing else.
+    let config = ModelConfig::from_name(name, input(golden), classes).unwrap();
     let device = Device::flex();
-    let shapes: BTreeMap<String, Vec<usize>> =
-        named_tensors(&config.init(0, &device)).into_iter().map(|(k, t)| (k, t.shape().to_vec())).collect();
-    let keys = golden["keys"].as_object().unwrap();
-    let expected: BTreeMap<String, Vec<usize>> = keys
-        .iter()
-        .filter(|(key, _)| !key.ends_with("num_batches_tracked") && !key.ends_with("relative_position_index"))
-        .map(|(key, shape)| (key.clone(), numbers(shape).into_iter().map(|n| n as usize).collect()))
-        .collect();
-    assert_eq!(shapes, expected);
-    assert_eq!(config.parameters(), number("params") as usize);
-
-    // Logits.
-    let filled = |device: &Device| {
-        let tensors = expected.iter().map(|(k, shape)| (k.clone(), fill(k, shape))).collect();
-        load_tensors(config.init(0, device), tensors).unwrap()
-    };
-    let count: usize = dims.iter().product();
-    let image = |device: &Device| {
-        let values: Vec<f32> = unit("input", count).into_iter().map(|u| (2.0 * u - 1.0) as f32).collect();
-        Tensor::<4>::from_data(TensorData::new(values, [dims[0], dims[1], dims[2], dims[3]]), device)
-    };
-    let logits = filled(&device).forward(image(&device)).into_data().try_to_vec::<f32>().unwrap();
+    let logits = values(filled(config.init(0, &device), golden).forward(image(golden, &device)));
     let rows: Vec<&[f32]> = logits.chunks(classes).collect();
     let first: Vec<f64> = rows.iter().flat_map(|row| &row[..8]).map(|&v| f64::from(v)).collect();
     let norms: Vec<f64> = rows.iter().map(|row| norm(row)).collect();
     let scale = norms.iter().sum::<f64>() / norms.len() as f64 / (classes as f64).sqrt();
-    let worst_logit = worst(
-        first.iter().zip(floats("eval_logits_first8")).map(|(a, b)| (a - b).abs() / b.abs().max(scale)),
-    );
-    let worst_norm = worst(norms.iter().zip(floats("eval_logits_l2")).map(|(a, b)| (a / b - 1.0).abs()));
+    let worst_logit = worst_beside(&first, &numbers(&golden["eval_logits_first8"]), scale);
+    let worst_norm = worst_relative(&norms, &numbers(&golden["eval_logits_l2"]));
     assert!(
         worst_logit < 1e-3 && worst_norm < 1e-3,
         "{name}: logits off by {worst_logit}, norms by {worst_norm}"
@@ -199,9 +243,9 @@ fn compare(name: &str, classes: usize, golden: &Value, precision: DType) {
 
     // Loss and gradients.
     let device = device.autodiff();
-    let model = filled(&device).map(&mut Convert(precision));
+    let model = filled(config.init(0, &device), golden).map(&mut Convert(precision));
     let targets = Tensor::<1, Int>::from_ints([0, 1], &device);
-    let loss = cross_entropy(model.forward(image(&device).cast(precision)), targets, 0.0);
+    let loss = cross_entropy(model.forward(image(golden, &device).cast(precision)), targets, 0.0);
     let off = (f64::from(loss.clone().into_scalar::<f32>()) - number("train_loss_targets_0_1")).abs();
     let exact = precision == DType::F64;
     let allowed = if exact { 1e-5 } else { (3.0 * number("torch_f32_loss_dev")).max(1e-4) };
@@ -236,6 +280,44 @@ fn compare(name: &str, classes: usize, golden: &Value, precision: DType) {
             assert!(off < 1e-4, "{name}: {key} off by {off}");
         }
     }
+}
+
+/// The images that a reference was given.
+fn input(golden: &Value) -> InputShape {
+    let dims = numbers(&golden["input"]);
+    InputShape { channels: dims[1] as usize, height: dims[2] as usize, width: dims[3] as usize }
+}
+
+/// A batch of them.
+fn image(golden: &Value, device: &Device) -> Tensor<4> {
+    let InputShape { channels, height, width } = input(golden);
+    let dims = [numbers(&golden["input"])[0] as usize, channels, height, width];
+    let values = unit("input", dims.iter().product()).into_iter().map(|u| (2.0 * u - 1.0) as f32);
+    Tensor::from_data(TensorData::new(values.collect::<Vec<f32>>(), dims), device)
+}
+
+/// The network with the reference's weights, once its keys, shapes and number of parameters were found to be the reference's: all of
+/// PyTorch's keys but its batch counters and indices, and nothing else.
+fn filled<N: Module + ReferenceNames>(network: N, golden: &Value) -> N {
+    let params = param_infos(&network);
+    let shapes: BTreeMap<String, Vec<usize>> =
+        params.iter().map(|param| (param.name.clone(), param.shape.clone())).collect();
+    let keys = golden["keys"].as_object().unwrap();
+    let expected: BTreeMap<String, Vec<usize>> = keys
+        .iter()
+        .filter(|(key, _)| !is_counter(key))
+        .map(|(key, shape)| (key.clone(), numbers(shape).into_iter().map(|n| n as usize).collect()))
+        .collect();
+    assert_eq!(shapes, expected);
+    let learned = params.iter().filter(|param| param.learned);
+    let count: usize = learned.map(|param| param.shape.iter().product::<usize>()).sum();
+    assert_eq!(count as f64, golden["params"].as_f64().unwrap());
+    let tensors = expected.iter().map(|(key, shape)| (key.clone(), fill(key, shape))).collect();
+    load_tensors(network, tensors).unwrap()
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_to_vec::<f32>().unwrap()
 }
 
 /// Gives parameters another precision.
@@ -275,6 +357,17 @@ fn norm(values: &[f32]) -> f64 {
 
 fn worst(values: impl Iterator<Item = f64>) -> f64 {
     values.fold(0.0, f64::max)
+}
+
+/// How far values are from those of the reference, as a share of these.
+fn worst_relative(values: &[f64], reference: &[f64]) -> f64 {
+    worst_beside(values, reference, 0.0)
+}
+
+/// The same where values near 0 count as if they were `scale`, the usual size of values beside them.
+fn worst_beside(values: &[f64], reference: &[f64], scale: f64) -> f64 {
+    assert_eq!(values.len(), reference.len());
+    worst(values.iter().zip(reference).map(|(a, b)| (a - b).abs() / b.abs().max(scale)))
 }
 
 fn numbers(value: &Value) -> Vec<f64> {

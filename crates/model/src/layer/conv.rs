@@ -40,6 +40,8 @@ pub enum ConvInit {
     HeFanIn,
     /// He's uniform for ReLU over the inputs of a unit.
     HeUniform,
+    /// Uniform with a variance of `1 / fan_in`, for units without ReLU: torchvision's feature pyramids.
+    LecunUniform,
     /// He's normal for ReLU over the outputs of a unit, as torchvision's ResNets.
     HeFanOut,
     /// Normal with this standard deviation.
@@ -84,6 +86,7 @@ impl Conv2dConfig {
             ConvInit::Default => Draw::Uniform { bound: fan_in.sqrt().recip() },
             ConvInit::HeFanIn => Draw::Normal { std: (2.0 / fan_in).sqrt() },
             ConvInit::HeUniform => Draw::Uniform { bound: (6.0 / fan_in).sqrt() },
+            ConvInit::LecunUniform => Draw::Uniform { bound: (3.0 / fan_in).sqrt() },
             ConvInit::HeFanOut => Draw::Normal { std: (2.0 / (self.outputs * area) as f64).sqrt() },
             ConvInit::Normal(std) => Draw::Normal { std },
         };

@@ -21,6 +21,8 @@ pub struct InvertedResidual {
     pub kernel: usize,
     /// Step of the depthwise convolution.
     pub stride: usize,
+    /// Step between the pixels that the depthwise kernel sees.
+    pub dilation: usize,
     /// What follows the first two convolutions.
     pub activation: Activation,
     /// Channels between the two convolutions that weight channels, their activation and their gate.
@@ -33,14 +35,16 @@ impl InvertedResidual {
     /// The block on `device`: with a shortcut where it changes neither size nor channels.
     #[must_use]
     pub fn init(&self, drop_path: DropPath, rng: &mut InitRng, device: &Device) -> Layer {
-        let &Self { inputs, expanded, outputs, kernel, stride, activation, norm, .. } = self;
+        let &Self { inputs, expanded, outputs, kernel, stride, dilation, activation, norm, .. } = self;
         let init = ConvInit::HeFanOut;
         let mut block = Vec::new();
         if expanded != inputs {
             let conv = Conv2dConfig { init, ..Conv2dConfig::new(inputs, expanded, 1) };
             block.push(conv_norm(conv, activation, norm, rng, device));
         }
-        let conv = Conv2dConfig { init, stride, ..Conv2dConfig::depthwise(expanded, kernel) };
+        let padding = kernel / 2 * dilation;
+        let depthwise = Conv2dConfig::depthwise(expanded, kernel);
+        let conv = Conv2dConfig { init, stride, dilation, padding, ..depthwise };
         block.push(conv_norm(conv, activation, norm, rng, device));
         if let Some((squeezed, activation, gate)) = self.squeezed {
             let layer = SqueezeExcitation::new(expanded, squeezed, (activation, gate), init, rng, device);

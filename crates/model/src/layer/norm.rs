@@ -1,4 +1,5 @@
-//! Batch normalization (<https://arxiv.org/abs/1502.03167>) and layer normalization (<https://arxiv.org/abs/1607.06450>).
+//! Batch normalization (<https://arxiv.org/abs/1502.03167>), layer normalization (<https://arxiv.org/abs/1607.06450>) and group
+//! normalization (<https://arxiv.org/abs/1803.08494>).
 
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::module::{batch_norm, batch_norm_train, layer_norm};
@@ -133,5 +134,69 @@ impl LayerNorm {
     /// - input and output: `[batch, channels, height, width]`
     pub fn forward_channels(&self, input: Tensor<4>) -> Tensor<4> {
         self.forward(input.permute([0, 2, 3, 1])).permute([0, 3, 1, 2])
+    }
+}
+
+/// Normalizes the channels of each image in groups, each group by its own mean and variance.
+#[derive(Module, Debug)]
+pub struct GroupNorm {
+    /// `[channels]`, starts at 1.
+    pub weight: Param<Tensor<1>>,
+    /// `[channels]`, starts at 0.
+    pub bias: Param<Tensor<1>>,
+    groups: usize,
+    epsilon: f64,
+}
+
+impl GroupNorm {
+    /// The layer for `channels` channels, a multiple of `groups`, on `device`, with PyTorch's epsilon of 1e-5.
+    #[must_use]
+    pub fn new(groups: usize, channels: usize, rng: &mut InitRng, device: &Device) -> Self {
+        Self {
+            weight: rng.param([channels], Draw::Constant(1.0), device),
+            bias: rng.param([channels], Draw::Constant(0.0), device),
+            groups,
+            epsilon: 1e-5,
+        }
+    }
+
+    /// # Shapes
+    ///
+    /// - input and output: `[batch, channels, height, width]`
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let dims @ [batch, channels, height, width] = input.dims();
+        trace::report(|| Event {
+            kind: "GroupNorm",
+            param: Some(self.weight.id),
+            output: dims.to_vec(),
+            macs: 0,
+        });
+        let x = input.reshape([batch, self.groups, channels / self.groups * height * width]);
+        let x = x.clone() - x.mean_dim(2);
+        let variance = (x.clone() * x.clone()).mean_dim(2);
+        let x = (x / (variance + self.epsilon).sqrt()).reshape(dims);
+        let of_channels = |param: &Param<Tensor<1>>| param.val().reshape([1, channels, 1, 1]);
+        x * of_channels(&self.weight) + of_channels(&self.bias)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::TensorData;
+
+    #[test]
+    fn group_norm_is_pytorchs() {
+        let device = Device::flex();
+        let mut norm = GroupNorm::new(2, 4, &mut InitRng::new(0), &device);
+        norm.weight = Param::from_data([1.0, 2.0, 3.0, 4.0], &device);
+        norm.bias = Param::from_data([0.0, 1.0, 2.0, 3.0], &device);
+        let values = vec![1f32, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0];
+        let x = norm.forward(Tensor::from_data(TensorData::new(values, [1, 4, 1, 2]), &device));
+        // torch.nn.GroupNorm(2, 4) of the same numbers
+        let expected = [-1.183213, -0.507091, 1.338061, 4.042549, -1.359311, 0.167648, 3.814379, 9.107839];
+        let values = x.into_data().try_to_vec::<f32>().unwrap();
+        let worst = values.iter().zip(expected).map(|(a, b): (&f32, f32)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-5, "{values:?}");
     }
 }

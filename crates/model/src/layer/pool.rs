@@ -88,6 +88,28 @@ pub fn adaptive_avg_pool2d(input: Tensor<4>, size: usize) -> Tensor<4> {
     report("AdaptiveAvgPool2d", burn::tensor::module::adaptive_avg_pool2d(input, [size; 2]))
 }
 
+/// [`adaptive_avg_pool2d`] as a layer.
+#[derive(Module, Debug)]
+pub struct AdaptiveAvgPool2d {
+    size: usize,
+}
+
+impl AdaptiveAvgPool2d {
+    /// The layer that gives `size`x`size` means.
+    #[must_use]
+    pub fn new(size: usize) -> Self {
+        Self { size }
+    }
+
+    /// # Shapes
+    ///
+    /// - input: `[batch, channels, height, width]`
+    /// - output: `[batch, channels, size, size]`
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        adaptive_avg_pool2d(input, self.size)
+    }
+}
+
 fn report(kind: &'static str, output: Tensor<4>) -> Tensor<4> {
     trace::report(|| Event { kind, param: None, output: output.dims().to_vec(), macs: 0 });
     output

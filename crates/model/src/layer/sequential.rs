@@ -4,7 +4,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::{
-    Activate, Activation, BatchNorm2d, Conv2d, Conv2dConfig, DropPath, MaxPool2d, SqueezeExcitation,
+    Activate, Activation, AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Conv2dConfig, DropPath, Dropout, GroupNorm,
+    MaxPool2d, SqueezeExcitation,
 };
 use crate::InitRng;
 
@@ -16,10 +17,16 @@ pub enum Layer {
     Conv(Conv2d),
     /// Batch normalization.
     Norm(BatchNorm2d),
+    /// Group normalization.
+    GroupNorm(GroupNorm),
     /// An activation.
     Activate(Activate),
     /// A max pool.
     MaxPool(MaxPool2d),
+    /// Means.
+    AvgPool(AdaptiveAvgPool2d),
+    /// Dropout.
+    Dropout(Dropout),
     /// Channels weighted by what the whole picture shows.
     SqueezeExcitation(SqueezeExcitation),
     /// Layers around a shortcut.
@@ -48,8 +55,11 @@ impl Layer {
         match self {
             Self::Conv(layer) => layer.forward(input),
             Self::Norm(layer) => layer.forward(input),
+            Self::GroupNorm(layer) => layer.forward(input),
             Self::Activate(layer) => layer.forward(input),
             Self::MaxPool(layer) => layer.forward(input),
+            Self::AvgPool(layer) => layer.forward(input),
+            Self::Dropout(layer) => layer.forward(input),
             Self::SqueezeExcitation(layer) => layer.forward(input),
             Self::Residual(layer) => layer.forward(input),
             Self::Row(layers) => forward_all(layers, input),
