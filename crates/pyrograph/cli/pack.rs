@@ -10,6 +10,7 @@ use pyrograph::data::printable;
 use pyrograph::train::image_bar;
 
 use super::data::{open, refuse_inside};
+use super::on_disk::refuse_output_address;
 use super::{Threads, complain, say};
 
 const EXAMPLES: &str = "\
@@ -78,6 +79,7 @@ impl PackArgs {
 }
 
 pub(crate) fn run(args: &PackArgs) -> Result<ExitCode> {
+    refuse_output_address(&args.out)?;
     let options = PackOptions {
         encoding: args.encoding(),
         short_side: args.short_side,

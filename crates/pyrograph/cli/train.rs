@@ -10,6 +10,7 @@ use pyrograph::train::{Recipe, RunOptions, run as train};
 use super::data::refuse_inside;
 use super::eval::top5;
 use super::named::fetched;
+use super::on_disk::refuse_output_address;
 use super::{Compute, program, say};
 
 const EXAMPLES: &str = "\
@@ -142,6 +143,9 @@ fn pair<'a>(option: &str, text: &'a str) -> Result<(&'a str, &'a str)> {
 }
 
 pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
+    if let Some(out) = &args.out {
+        refuse_output_address(out)?;
+    }
     let mut recipe = args.recipe()?;
     if args.print_recipe {
         say(recipe.to_toml()?.trim_end());
