@@ -1,6 +1,8 @@
 //! Objects in buckets and behind web servers, as folders of files that are read in parts.
 
-use std::collections::{BTreeMap, HashMap};
+mod client;
+
+use std::collections::HashMap;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -11,19 +13,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::http::HttpBuilder;
 use object_store::path::Path as Key;
 use object_store::{
-    BackoffConfig, ClientConfigKey, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt,
-    ObjectStoreScheme, RetryConfig,
+    BackoffConfig, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, ObjectStoreScheme,
+    RetryConfig,
 };
 use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
 use url::Url;
 
+use self::client::{Problem, client};
 use super::block_cache::{BlockCache, BlockId};
 use super::{Names, ObjectOptions, What, too_large};
 use crate::{Error, ErrorKind, Result};
@@ -98,8 +97,10 @@ impl Objects {
             max_retries: usize::MAX,
             retry_timeout: options.patience,
         };
-        let store =
-            client(&scheme, &url, retry, &options.settings).map_err(|e| Error::at(address, refused(&e)))?;
+        let store = client(&scheme, &url, retry, &options.settings).map_err(|problem| match problem {
+            Problem::Setting(message) => wrong(message),
+            Problem::Refused(e) => Error::at(address, refused(&e)),
+        })?;
         let store =
             store.ok_or_else(|| wrong(format!("this kind of address is not known; it must be {KNOWN}")))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -390,52 +391,6 @@ impl std::fmt::Debug for Object {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Object({}, {} bytes)", self.key, self.version.len)
     }
-}
-
-/// A client for the storage at `url`, with the credentials and endpoints of `settings` and of the environment; none for other kinds of
-/// storage.
-fn client(
-    scheme: &ObjectStoreScheme,
-    url: &Url,
-    retry: RetryConfig,
-    settings: &BTreeMap<String, String>,
-) -> object_store::Result<Option<Arc<dyn ObjectStore>>> {
-    let settings = || settings.iter().map(|(name, value)| (name.as_str(), value));
-    Ok(Some(match scheme {
-        ObjectStoreScheme::AmazonS3 => {
-            let mut builder = AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retry);
-            for (name, value) in settings() {
-                builder = builder.with_config(name.parse()?, value);
-            }
-            // Whoever names such an endpoint means it.
-            let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
-            let plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
-            Arc::new(if plain { builder.with_allow_http(true) } else { builder }.build()?)
-        }
-        ObjectStoreScheme::GoogleCloudStorage => {
-            let mut builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).with_retry(retry);
-            for (name, value) in settings() {
-                builder = builder.with_config(name.parse()?, value);
-            }
-            Arc::new(builder.build()?)
-        }
-        ObjectStoreScheme::MicrosoftAzure => {
-            let mut builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str()).with_retry(retry);
-            for (name, value) in settings() {
-                builder = builder.with_config(name.parse()?, value);
-            }
-            Arc::new(builder.build()?)
-        }
-        ObjectStoreScheme::Http => {
-            let mut builder =
-                HttpBuilder::new().with_url(&url[..url::Position::BeforePath]).with_retry(retry);
-            for (name, value) in settings() {
-                builder = builder.with_config(name.parse()?, value);
-            }
-            Arc::new(builder.with_config(ClientConfigKey::AllowHttp, "true").build()?)
-        }
-        _ => return Ok(None),
-    }))
 }
 
 /// Told by the name, which costs no request: folders are none of the storage's own.

@@ -235,6 +235,16 @@ fn an_object_that_changes_while_it_is_used_is_an_error() {
 }
 
 #[test]
+fn an_endpoint_that_is_no_address_is_an_error_and_no_panic() {
+    for endpoint in ["localhost:9000", "", "http://"] {
+        let mut wrong = options(None);
+        wrong.settings.insert("aws_endpoint_url".into(), endpoint.into());
+        let error = Storage::of("s3://bucket/photos", &wrong).unwrap_err().to_string();
+        assert!(error.contains("s3://bucket/photos: aws_endpoint_url is"), "{error}");
+    }
+}
+
+#[test]
 fn an_address_that_leads_nowhere_says_what_it_may_be() {
     for (address, what) in [
         ("ftp://host/photos", "s3://BUCKET"),
