@@ -53,6 +53,22 @@ impl Manifest {
         Ok(Some(manifest))
     }
 
+    /// [`Manifest::read`] where it need not be there. Some web servers refuse what they do not have, as S3 where nobody may list it: that
+    /// is no manifest, and kept in `refusal` for when nothing else is found.
+    pub(crate) fn probe(
+        storage: &Storage,
+        folder: &Path,
+        refusal: &mut Option<Error>,
+    ) -> Result<Option<Self>> {
+        Self::read(storage, folder).or_else(|error| {
+            if storage.lists() || !matches!(error.kind(), ErrorKind::Refused(_)) {
+                return Err(error);
+            }
+            refusal.get_or_insert(error);
+            Ok(None)
+        })
+    }
+
     /// Writes the manifest of `folder`.
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join(NAME);

@@ -90,10 +90,12 @@ impl Shards {
             (What::File, Some(parent)) => parent,
             _ => path,
         };
-        let manifest = Manifest::read(storage, folder)?;
-        let shards = match what {
-            What::File => vec![path.to_owned()],
-            What::Folder => shards_of(storage, path, manifest.as_ref())?,
+        let mut refusal = None;
+        let manifest = Manifest::probe(storage, folder, &mut refusal)?;
+        let shards = match (what, refusal) {
+            (What::File, _) => vec![path.to_owned()],
+            (What::Folder, Some(refusal)) => return Err(refusal),
+            (What::Folder, None) => shards_of(storage, path, manifest.as_ref())?,
         };
         let mut loading = Loading::open(storage, path, &shards)?;
         loading.name_numbers(manifest.as_ref());

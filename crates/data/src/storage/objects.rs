@@ -1,6 +1,7 @@
 //! Objects in buckets and behind web servers, as folders of files that are read in parts.
 
 mod client;
+mod failure;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -23,6 +24,7 @@ use tokio::runtime::Runtime;
 use url::Url;
 
 use self::client::{Problem, client};
+use self::failure::meaning;
 use super::block_cache::{BlockCache, BlockId};
 use super::{Names, ObjectOptions, What, too_large};
 use crate::{Error, ErrorKind, Result};
@@ -44,8 +46,7 @@ pub(super) struct Objects {
     /// The address that all paths begin with, and its key.
     root: PathBuf,
     root_key: Key,
-    /// Whether folders can be listed: web servers have no common way to ask.
-    lists: bool,
+    scheme: ObjectStoreScheme,
     /// What listings told, by key.
     known: Mutex<HashMap<Key, Version>>,
     cache: Option<Arc<BlockCache>>,
@@ -99,7 +100,7 @@ impl Objects {
         };
         let store = client(&scheme, &url, retry, &options.settings).map_err(|problem| match problem {
             Problem::Setting(message) => wrong(message),
-            Problem::Refused(e) => Error::at(address, refused(&e)),
+            Problem::Refused(e) => Error::at(address, meaning(&scheme, &e)),
         })?;
         let store =
             store.ok_or_else(|| wrong(format!("this kind of address is not known; it must be {KNOWN}")))?;
@@ -114,7 +115,7 @@ impl Objects {
             store,
             root: root.to_owned(),
             root_key,
-            lists: scheme != ObjectStoreScheme::Http,
+            scheme,
             known: Mutex::default(),
             cache,
             patience: options.patience,
@@ -163,7 +164,7 @@ impl Objects {
             return Ok(*known);
         }
         let (store, wanted) = (self.store.clone(), key.clone());
-        let meta = self.wait(async move { store.head(&wanted).await })?.map_err(|e| refused(&e))?;
+        let meta = self.wait(async move { store.head(&wanted).await })?.map_err(|e| self.meaning(&e))?;
         Ok(self.remember(&ObjectMeta { location: key.clone(), ..meta }))
     }
 
@@ -176,14 +177,19 @@ impl Objects {
         found.map(|_| What::File).map_err(|kind| Error::at(path, kind))
     }
 
+    /// Whether folders can be listed: web servers have no common way to ask.
     pub(super) fn lists(&self) -> bool {
-        self.lists
+        self.scheme != ObjectStoreScheme::Http
+    }
+
+    fn meaning(&self, error: &object_store::Error) -> ErrorKind {
+        meaning(&self.scheme, error)
     }
 
     fn check_lists(&self) -> Result<(), ErrorKind> {
         let message = "a web server cannot be asked what it has; give the address of a shard (….tar), or of a folder with the \
                        manifest.json that `pyrograph pack` writes, in it or in its train/, val/ and test/";
-        if self.lists { Ok(()) } else { Err(ErrorKind::NotADataSet(message.into())) }
+        if self.lists() { Ok(()) } else { Err(ErrorKind::NotADataSet(message.into())) }
     }
 
     pub(super) fn list(&self, folder: &Path) -> Result<Names> {
@@ -191,7 +197,7 @@ impl Objects {
             self.check_lists()?;
             let (store, key) = (self.store.clone(), self.key(folder)?);
             let found = self.wait(async move { store.list_with_delimiter(Some(&key)).await })?;
-            let found = found.map_err(|e| refused(&e))?;
+            let found = found.map_err(|e| self.meaning(&e))?;
             let mut names = Names::default();
             let name = |key: &Key| key.filename().filter(|name| !name.starts_with('.')).map(str::to_owned);
             for object in &found.objects {
@@ -228,7 +234,7 @@ impl Objects {
             });
             let mut names = Vec::new();
             for object in told {
-                let object = object.map_err(|e| refused(&e))?;
+                let object = object.map_err(|e| self.meaning(&e))?;
                 self.remember(&object);
                 let below: Vec<_> =
                     object.location.parts().skip(above).map(|part| part.as_ref().to_owned()).collect();
@@ -381,7 +387,7 @@ impl Object {
         match self.objects.wait(work) {
             Ok(Ok(Ok(bytes))) => Ok(bytes),
             Ok(Ok(Err(what))) => Err(io::Error::other(what)),
-            Ok(Err(e)) => Err(io::Error::other(refused(&e).to_string())),
+            Ok(Err(e)) => Err(io::Error::other(self.objects.meaning(&e).to_string())),
             Err(kind) => Err(io::Error::other(kind.to_string())),
         }
     }
@@ -397,35 +403,4 @@ impl std::fmt::Debug for Object {
 fn is_file(path: &Path) -> bool {
     let is = |kind: &str| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(kind));
     ["tar", "parquet", "csv", "tsv", "jsonl", "ndjson"].into_iter().any(is)
-}
-
-/// What a failure means to whoever gave the address.
-fn refused(error: &object_store::Error) -> ErrorKind {
-    use object_store::Error as E;
-    let causes = causes(error);
-    let forbidden = || ["401 Unauthorized", "403 Forbidden"].iter().any(|status| causes.contains(status));
-    match error {
-        E::NotFound { .. } => return ErrorKind::Missing,
-        E::PermissionDenied { .. } | E::Unauthenticated { .. } => {}
-        // Refused listings have no kind of their own.
-        E::Generic { .. } if forbidden() => {}
-        _ => return ErrorKind::Storage(format!("the object storage cannot be read: {causes}")),
-    }
-    let message = "the object storage refuses this; check the credentials in the environment (as AWS_ACCESS_KEY_ID and \
-                   AWS_SECRET_ACCESS_KEY), or set AWS_SKIP_SIGNATURE=true for a bucket open to all";
-    ErrorKind::Storage(message.into())
-}
-
-/// An error and what lies below it, each once.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(cause) = below {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        below = cause.source();
-    }
-    text
 }

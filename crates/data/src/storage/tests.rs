@@ -208,7 +208,7 @@ fn what_cannot_be_had_is_named_within_the_patience() {
     let closed = Server::start(root.path(), true, |_| Fault::Status(403));
     let refused = message(open(&closed.address, &options(None)).unwrap_err());
     assert!(
-        refused.contains("manifest.json: the object storage refuses this; check the credentials"),
+        refused.contains("manifest.json: the web server refuses this") && !refused.contains("AWS"),
         "{refused}"
     );
 
@@ -221,6 +221,26 @@ fn what_cannot_be_had_is_named_within_the_patience() {
     let broken = Server::start(root.path(), true, |_| Fault::Status(500));
     let broken = message(open(&broken.address, &options(None)).unwrap_err());
     assert!(broken.contains("manifest.json") && broken.contains("500"), "{broken}");
+}
+
+#[test]
+fn a_server_that_forbids_what_it_does_not_have_is_read() {
+    let root = tempfile::tempdir().unwrap();
+    for part in ["train", "val"] {
+        shards(&root.path().join(part), 20);
+    }
+    let server = Server::start(root.path(), true, |_| Fault::Secret);
+    let set = |path: &str| {
+        let mut scan = Scan::new().with_objects(options(None));
+        DataSet::open_with(format!("{}{path}", server.address), &mut scan)
+    };
+    assert_eq!(set("").unwrap().description, "Found 40 images in 3 classes (train 20, validation 20)");
+    fs::remove_file(root.path().join("val/manifest.json")).unwrap();
+    assert_eq!(set("/val/shard-000000.tar").unwrap().train.class_names().len(), 3);
+    for path in ["/val", "/nowhere"] {
+        let error = set(path).unwrap_err().to_string();
+        assert!(error.contains(&format!("{path}/manifest.json: the web server refuses this")), "{error}");
+    }
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub(super) enum Fault {
     Late(u64),
     /// This status, and nothing else.
     Status(u16),
+    /// Files that are not there are forbidden.
+    Secret,
     /// Half of the bytes that were promised.
     Short,
     /// The connection breaks before an answer.
@@ -112,6 +114,7 @@ impl Shared {
         let file = std::fs::read(self.root.join(path));
         let status = match (&file, fault) {
             (_, Fault::Status(status)) => status,
+            (Err(_), Fault::Secret) => 403,
             (Err(_), _) => 404,
             (Ok(_), _) => 200,
         };
