@@ -60,7 +60,7 @@ struct Version {
     len: u64,
     /// The hash of the entity tag, where one is told: listings may lack it.
     tag: Option<u64>,
-    /// When it changed last, in seconds.
+    /// When it changed last, in seconds; 0 where that is not told.
     modified: i64,
 }
 
@@ -312,6 +312,12 @@ impl Version {
         u128::from_le_bytes(std::array::from_fn(|n| digest[n]))
     }
 
+    /// Whether another version would be told from this one. If not, pieces of it are not kept: later runs would take them for the new
+    /// one's.
+    fn is_marked(self) -> bool {
+        self.tag.is_some() || self.modified != 0
+    }
+
     /// Whether both can be of one object.
     fn is(self, other: Self) -> bool {
         let same = match (self.tag, other.tag) {
@@ -334,7 +340,7 @@ impl Object {
         if range.is_empty() {
             return Ok(());
         }
-        if let Some(cache) = &self.objects.cache {
+        if let Some(cache) = self.objects.cache.as_ref().filter(|_| self.version.is_marked()) {
             let blocks = range.start / BlockCache::BLOCK..(range.end - 1) / BlockCache::BLOCK + 1;
             for block in blocks {
                 let whole = block * BlockCache::BLOCK..((block + 1) * BlockCache::BLOCK).min(self.len());

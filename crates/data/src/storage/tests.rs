@@ -151,6 +151,26 @@ fn a_second_run_reads_the_cache_alone() {
 }
 
 #[test]
+fn what_has_no_mark_of_its_version_is_not_kept() {
+    let root = tempfile::tempdir().unwrap();
+    let cache = tempfile::tempdir().unwrap();
+    shards(root.path(), 20);
+    let server = Server::start(root.path(), false, |_| Fault::None);
+    let kept = || {
+        open(&server.address, &options(Some(cache.path()))).unwrap();
+        fs::read_dir(cache.path())
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name() != "lock")
+            .count()
+    };
+    server.forget_dates();
+    assert_eq!(kept(), 0);
+    let dated = Server::start(root.path(), false, |_| Fault::None);
+    open(&dated.address, &options(Some(cache.path()))).unwrap();
+    assert!(kept() > 0);
+}
+
+#[test]
 fn a_cache_keeps_its_bound_and_drops_what_earlier_runs_left() {
     let root = tempfile::tempdir().unwrap();
     let cache = tempfile::tempdir().unwrap();

@@ -37,6 +37,8 @@ struct Shared {
     answered: Mutex<BTreeMap<String, usize>>,
     fault: Box<dyn Fn(usize) -> Fault + Send + Sync>,
     tags: bool,
+    /// Answers do not tell when files changed.
+    undated: AtomicBool,
     closed: AtomicBool,
     /// Files that are answered as if they were written now.
     changed: AtomicBool,
@@ -57,6 +59,7 @@ impl Server {
             answered: Mutex::default(),
             fault: Box::new(fault),
             tags,
+            undated: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             changed: AtomicBool::new(false),
         });
@@ -78,6 +81,11 @@ impl Server {
     /// From now on every connection breaks.
     pub(super) fn close(&self) {
         self.shared.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on no answer tells when a file changed.
+    pub(super) fn forget_dates(&self) {
+        self.shared.undated.store(true, Ordering::Relaxed);
     }
 
     /// From now on every file has another entity tag.
@@ -135,8 +143,10 @@ impl Shared {
             }
             None => "HTTP/1.1 200 Fine\r\n".to_owned(),
         };
-        answer +=
-            &format!("Content-Length: {}\r\nLast-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n", part.len());
+        answer += &format!("Content-Length: {}\r\n", part.len());
+        if !self.undated.load(Ordering::Relaxed) {
+            answer += "Last-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n";
+        }
         if self.tags {
             let changed = self.changed.load(Ordering::Relaxed);
             answer += &format!("ETag: \"{:x}-{changed}\"\r\n", crc32c::crc32c(&bytes));
