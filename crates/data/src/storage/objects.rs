@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use object_store::path::Path as Key;
 use object_store::{
-    BackoffConfig, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, ObjectStoreScheme,
-    RetryConfig,
+    BackoffConfig, GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt,
+    ObjectStoreScheme, RetryConfig,
 };
 use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
@@ -34,6 +34,8 @@ pub(super) const FETCHES_AT_ONCE: usize = 32;
 /// The waits between two attempts.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
+/// Objects of one listing: more than any set has, and less than fills the memory with names.
+const MOST_LISTED: usize = 100_000_000;
 /// Images found between two reports.
 const TELL_EVERY: usize = 1000;
 
@@ -239,6 +241,11 @@ impl Objects {
                 let below: Vec<_> =
                     object.location.parts().skip(above).map(|part| part.as_ref().to_owned()).collect();
                 names.push(below.join("/"));
+                if names.len() > MOST_LISTED {
+                    let message =
+                        format!("there are more than {MOST_LISTED} objects here; pack them into shards");
+                    return Err(ErrorKind::TooLarge(message));
+                }
                 if names.len().is_multiple_of(TELL_EVERY) {
                     progress(names.len());
                 }
@@ -379,13 +386,14 @@ impl Object {
                         "it has changed since it was first looked at; it must not change while it is used",
                     ));
                 }
-                match answer.bytes().await {
-                    Ok(bytes) if bytes.len() as u64 == range.end - range.start => return Ok(Ok(bytes)),
-                    Ok(_) if Instant::now() > until => {
+                match collected(answer, range.end - range.start).await {
+                    Ok(Body::Whole(bytes)) => return Ok(Ok(bytes)),
+                    Ok(Body::Longer) => return Ok(Err("the server sends more bytes than it was asked for")),
+                    Ok(Body::Shorter) if Instant::now() > until => {
                         return Ok(Err("the server sends fewer bytes than it was asked for"));
                     }
                     Err(e) if Instant::now() > until => return Err(e),
-                    Ok(_) | Err(_) => tokio::time::sleep(wait).await,
+                    Ok(Body::Shorter) | Err(_) => tokio::time::sleep(wait).await,
                 }
                 wait = (wait * 2).min(LONGEST_WAIT);
             }
@@ -397,6 +405,27 @@ impl Object {
             Err(kind) => Err(io::Error::other(kind.to_string())),
         }
     }
+}
+
+/// The bytes of an answer, against those that were asked for.
+enum Body {
+    Whole(Bytes),
+    Shorter,
+    Longer,
+}
+
+/// Takes `len` bytes of an answer, and none beyond them: it may never end.
+async fn collected(answer: GetResult, len: u64) -> object_store::Result<Body> {
+    let mut pieces = answer.into_stream();
+    let mut bytes = BytesMut::with_capacity(len as usize);
+    while let Some(piece) = pieces.next().await {
+        let piece = piece?;
+        if (bytes.len() + piece.len()) as u64 > len {
+            return Ok(Body::Longer);
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(if bytes.len() as u64 == len { Body::Whole(bytes.freeze()) } else { Body::Shorter })
 }
 
 impl std::fmt::Debug for Object {

@@ -264,6 +264,15 @@ fn a_server_that_forbids_what_it_does_not_have_is_read() {
 }
 
 #[test]
+fn an_answer_that_never_ends_is_cut_off() {
+    let root = tempfile::tempdir().unwrap();
+    shards(root.path(), 20);
+    let server = Server::start(root.path(), true, |_| Fault::Endless);
+    let error = open(&server.address, &options(None)).unwrap_err().to_string();
+    assert!(error.contains("manifest.json") && error.contains("more bytes than it was asked for"), "{error}");
+}
+
+#[test]
 fn an_object_that_changes_while_it_is_used_is_an_error() {
     let root = tempfile::tempdir().unwrap();
     shards(root.path(), 20);

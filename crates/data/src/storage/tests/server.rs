@@ -21,6 +21,8 @@ pub(super) enum Fault {
     Secret,
     /// Half of the bytes that were promised.
     Short,
+    /// As many bytes of a part as the client takes.
+    Endless,
     /// The connection breaks before an answer.
     Reset,
 }
@@ -143,7 +145,10 @@ impl Shared {
             }
             None => "HTTP/1.1 200 Fine\r\n".to_owned(),
         };
-        answer += &format!("Content-Length: {}\r\n", part.len());
+        answer += &match fault {
+            Fault::Endless if range.is_some() => "Transfer-Encoding: chunked\r\n".to_owned(),
+            _ => format!("Content-Length: {}\r\n", part.len()),
+        };
         if !self.undated.load(Ordering::Relaxed) {
             answer += "Last-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n";
         }
@@ -152,6 +157,12 @@ impl Shared {
             answer += &format!("ETag: \"{:x}-{changed}\"\r\n", crc32c::crc32c(&bytes));
         }
         answer += "\r\n";
+        if fault == Fault::Endless && range.is_some() {
+            let chunk = [&b"10000\r\n"[..], &[b'x'; 1 << 16], b"\r\n"].concat();
+            let begun = stream.write_all(answer.as_bytes()).is_ok();
+            while begun && stream.write_all(&chunk).is_ok() {}
+            return false;
+        }
         let sent = if method == "HEAD" { &part[..0] } else { part };
         let sent = if fault == Fault::Short { &sent[..sent.len() / 2] } else { sent };
         let written = stream.write_all(answer.as_bytes()).and_then(|()| stream.write_all(sent)).is_ok();
