@@ -81,6 +81,14 @@ impl Objects {
         let wrong = |what: String| Error::at(address, ErrorKind::Setting(what));
         let text = address.to_str().unwrap_or_default();
         let url = Url::parse(text).map_err(|e| wrong(format!("this is no address: {e}")))?;
+        // What is in it would be shown and kept wherever the address is.
+        if url.password().is_some() || !(url.username().is_empty() || url.scheme().starts_with("abfs")) {
+            let message = format!(
+                "an address with a user or a password in it is not read (host {}); give one without",
+                url.host_str().unwrap_or_default()
+            );
+            return Err(Error::new(ErrorKind::Setting(message)));
+        }
         let (scheme, mut root_key) = ObjectStoreScheme::parse(&url)
             .map_err(|_| wrong(format!("this kind of address is not known; it must be {KNOWN}")))?;
         if url.query().is_some() {

@@ -304,6 +304,12 @@ fn an_address_that_leads_nowhere_says_what_it_may_be() {
         let error = Storage::of(address, &options(None)).unwrap_err().to_string();
         assert!(error.contains(what), "{error}");
     }
+    for address in
+        ["http://anna:secret@host/photos", "https://anna@host/photos", "s3://anna:secret@bucket/photos"]
+    {
+        let error = Storage::of(address, &options(None)).unwrap_err().to_string();
+        assert!(error.contains("a user or a password") && !error.contains("secret"), "{error}");
+    }
     let root = tempfile::tempdir().unwrap();
     shards(root.path(), 20);
     let local = DataSet::open(format!("file://{}", root.path().display())).unwrap();
