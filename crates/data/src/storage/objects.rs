@@ -9,6 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -24,13 +25,15 @@ use tokio::runtime::Runtime;
 use url::Url;
 
 use self::client::{Problem, client};
-use self::failure::meaning;
+use self::failure::{meaning, unreachable};
 use super::block_cache::{BlockCache, BlockId};
 use super::{Names, ObjectOptions, What, too_large};
 use crate::{Error, ErrorKind, Result};
 
 /// Requests that a loader has under way: enough to hide the tens of milliseconds that each takes.
 pub(super) const FETCHES_AT_ONCE: usize = 32;
+/// How long the very first request is made again where nobody answers: the address is wrong then, or there is no network.
+const FIRST_PATIENCE: Duration = Duration::from_secs(3);
 /// The waits between two attempts.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
@@ -45,6 +48,9 @@ const KNOWN: &str = "s3://BUCKET/…, gs://BUCKET/…, az://CONTAINER/…, http:
 /// What lies below one address.
 pub(super) struct Objects {
     store: Arc<dyn ObjectStore>,
+    /// The same with [`FIRST_PATIENCE`], until somebody has answered.
+    hasty: Arc<dyn ObjectStore>,
+    answered: AtomicBool,
     /// The address that all paths begin with, and its key.
     root: PathBuf,
     root_key: Key,
@@ -103,17 +109,19 @@ impl Objects {
             let parts: Vec<_> = root_key.parts().collect();
             root_key = parts[..parts.len().saturating_sub(1)].iter().cloned().collect();
         }
-        let retry = RetryConfig {
-            backoff: BackoffConfig { init_backoff: FIRST_WAIT, max_backoff: LONGEST_WAIT, base: 2.0 },
-            max_retries: usize::MAX,
-            retry_timeout: options.patience,
+        let store = |patience: Duration| {
+            let retry = RetryConfig {
+                backoff: BackoffConfig { init_backoff: FIRST_WAIT, max_backoff: LONGEST_WAIT, base: 2.0 },
+                max_retries: usize::MAX,
+                retry_timeout: patience,
+            };
+            let store = client(&scheme, &url, retry, &options.settings).map_err(|problem| match problem {
+                Problem::Setting(message) => wrong(message),
+                Problem::Refused(e) => Error::at(address, meaning(&scheme, &e)),
+            })?;
+            store.ok_or_else(|| wrong(format!("this kind of address is not known; it must be {KNOWN}")))
         };
-        let store = client(&scheme, &url, retry, &options.settings).map_err(|problem| match problem {
-            Problem::Setting(message) => wrong(message),
-            Problem::Refused(e) => Error::at(address, meaning(&scheme, &e)),
-        })?;
-        let store =
-            store.ok_or_else(|| wrong(format!("this kind of address is not known; it must be {KNOWN}")))?;
+        let (store, hasty) = (store(options.patience)?, store(options.patience.min(FIRST_PATIENCE))?);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("object-store")
@@ -123,6 +131,8 @@ impl Objects {
         let cache = options.cache.as_deref().map(|folder| BlockCache::shared(folder, options.cache_bytes));
         Ok(Self {
             store,
+            hasty,
+            answered: AtomicBool::new(false),
             root: root.to_owned(),
             root_key,
             scheme,
@@ -144,6 +154,25 @@ impl Objects {
         });
         let lost = "the thread that asks the object storage has stopped";
         answered.recv().map_err(|_| ErrorKind::Worker(lost.into()))
+    }
+
+    /// What the storage answers to `request`.
+    fn ask<T: Send + 'static, F: Future<Output = object_store::Result<T>> + Send + 'static>(
+        &self,
+        request: impl Fn(Arc<dyn ObjectStore>) -> F,
+    ) -> Result<T, ErrorKind> {
+        if !self.answered.load(Ordering::Relaxed) {
+            let answer = self.wait(request(self.hasty.clone()))?;
+            if !answer.as_ref().is_err_and(unreachable) {
+                self.answered.store(true, Ordering::Relaxed);
+            }
+            match answer {
+                // It may go better later.
+                Err(e @ object_store::Error::Generic { .. }) if !unreachable(&e) => {}
+                answer => return answer.map_err(|e| self.meaning(&e)),
+            }
+        }
+        self.wait(request(self.store.clone()))?.map_err(|e| self.meaning(&e))
     }
 
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
@@ -173,8 +202,10 @@ impl Objects {
         if let Some(known) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
             return Ok(*known);
         }
-        let (store, wanted) = (self.store.clone(), key.clone());
-        let meta = self.wait(async move { store.head(&wanted).await })?.map_err(|e| self.meaning(&e))?;
+        let meta = self.ask(|store| {
+            let wanted = key.clone();
+            async move { store.head(&wanted).await }
+        })?;
         Ok(self.remember(&ObjectMeta { location: key.clone(), ..meta }))
     }
 
@@ -205,9 +236,11 @@ impl Objects {
     pub(super) fn list(&self, folder: &Path) -> Result<Names> {
         let listed = || -> Result<Names, ErrorKind> {
             self.check_lists()?;
-            let (store, key) = (self.store.clone(), self.key(folder)?);
-            let found = self.wait(async move { store.list_with_delimiter(Some(&key)).await })?;
-            let found = found.map_err(|e| self.meaning(&e))?;
+            let key = self.key(folder)?;
+            let found = self.ask(|store| {
+                let key = key.clone();
+                async move { store.list_with_delimiter(Some(&key)).await }
+            })?;
             let mut names = Names::default();
             let name = |key: &Key| key.filename().filter(|name| !name.starts_with('.')).map(str::to_owned);
             for object in &found.objects {

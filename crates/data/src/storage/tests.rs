@@ -273,6 +273,19 @@ fn an_answer_that_never_ends_is_cut_off() {
 }
 
 #[test]
+fn an_address_where_nobody_answers_is_told_soon() {
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for host in [format!("127.0.0.1:{port}"), "no-such-host.invalid".into()] {
+        let patient = ObjectOptions { patience: Duration::from_secs(60), ..options(None) };
+        let start = std::time::Instant::now();
+        let error = open(&format!("http://{host}/photos"), &patient).unwrap_err().to_string();
+        assert!(error.contains("nobody answers at this address") && !error.contains("retr"), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    }
+}
+
+#[test]
 fn an_object_that_changes_while_it_is_used_is_an_error() {
     let root = tempfile::tempdir().unwrap();
     shards(root.path(), 20);
