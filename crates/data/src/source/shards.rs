@@ -346,10 +346,15 @@ impl Source for Shards {
         let (shard, number) = self.locate(index);
         let offset = u64::from(self.located[index].block) * BLOCK;
         let path = self.files.path(shard);
+        let unnamed = Place { offset: Some(offset), ..Place::record(path, number) };
+        // The name would be another request, and this may be the place of one that has failed.
+        if !self.files.storage().is_disk() {
+            return unnamed;
+        }
         match self.name(shard, number) {
             Ok(name) => Place::entry(path, name, offset),
             // Where it begins tells it as well, if not as kindly.
-            Err(_) => Place { offset: Some(offset), ..Place::record(path, number) },
+            Err(_) => unnamed,
         }
     }
 

@@ -78,10 +78,7 @@ fn a_set_behind_a_web_server_is_the_one_on_the_disk() {
     assert_eq!(set.description, "Found 50 images in 3 classes (train 40, validation 10)");
     conforms(set.train.as_ref());
     let local = Shards::open(root.path().join("my set/train")).unwrap();
-    assert_eq!(
-        set.train.place(3).to_string().split(": ").nth(1),
-        local.place(3).to_string().split(": ").nth(1)
-    );
+    assert_eq!((set.train.place(3).record, set.train.place(3).offset), (Some(3), local.place(3).offset));
     let far = open(&format!("{}/my set/train", server.address), &options(None)).unwrap();
     assert_eq!(pass(far, OnError::Fail).unwrap(), pass(local, OnError::Fail).unwrap());
     let one = open(&format!("{}/my set/train/shard-000001.tar", server.address), &options(None)).unwrap();
@@ -283,6 +280,21 @@ fn an_address_where_nobody_answers_is_told_soon() {
         assert!(error.contains("nobody answers at this address") && !error.contains("retr"), "{error}");
         assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     }
+}
+
+#[test]
+fn a_sample_is_named_without_asking_for_its_name() {
+    let root = tempfile::tempdir().unwrap();
+    shards(root.path(), 20);
+    let server = Server::start(root.path(), true, |_| Fault::None);
+    let far = open(&server.address, &options(None)).unwrap();
+    let before = (server.answered("HEAD"), server.answered("GET"));
+    server.close();
+    let start = std::time::Instant::now();
+    let place = far.place(7).to_string();
+    assert!(place.contains("shard-000000.tar: record 7: byte "), "{place}");
+    assert!(start.elapsed() < Duration::from_secs(1));
+    assert_eq!((server.answered("HEAD"), server.answered("GET")), before);
 }
 
 #[test]
