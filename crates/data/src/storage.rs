@@ -115,8 +115,18 @@ impl Storage {
     }
 
     /// Whether a file is at `path`, which may have any name.
-    pub(crate) fn has_file(&self, path: &Path) -> bool {
-        self.open(path).is_ok()
+    ///
+    /// # Errors
+    ///
+    /// When object storage does not say.
+    pub(crate) fn has_file(&self, path: &Path) -> Result<bool> {
+        match self.open(path) {
+            Ok(_) => Ok(true),
+            Err(e) if !self.is_disk() && !matches!(e.kind(), ErrorKind::Missing | ErrorKind::Setting(_)) => {
+                Err(e)
+            }
+            Err(_) => Ok(false),
+        }
     }
 
     /// Whether folders can be listed: web servers cannot be asked what they have.

@@ -43,6 +43,10 @@ impl Manifest {
         let mut bytes = Vec::new();
         match storage.read(&path, MAX_BYTES, &mut bytes) {
             Err(ErrorKind::Missing) => return Ok(None),
+            Err(ErrorKind::TooLarge(_)) => {
+                let message = format!("the manifest has more than {} MiB", MAX_BYTES >> 20);
+                return Err(Error::at(&path, ErrorKind::Corrupt(message)));
+            }
             Err(kind) => return Err(Error::at(&path, kind)),
             Ok(()) => {}
         }

@@ -17,7 +17,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use object_store::path::Path as Key;
 use object_store::{
-    BackoffConfig, GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt,
+    Attribute, BackoffConfig, GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt,
     ObjectStoreScheme, RetryConfig,
 };
 use sha2::{Digest, Sha256};
@@ -95,8 +95,12 @@ impl Objects {
             );
             return Err(Error::new(ErrorKind::Setting(message)));
         }
-        let (scheme, mut root_key) = ObjectStoreScheme::parse(&url)
-            .map_err(|_| wrong(format!("this kind of address is not known; it must be {KNOWN}")))?;
+        let unknown = || wrong(format!("this kind of address is not known; it must be {KNOWN}"));
+        let (scheme, mut root_key) =
+            ObjectStoreScheme::parse(&url).map_err(|_| match Key::from_url_path(url.path()) {
+                Ok(_) => unknown(),
+                Err(e) => wrong(format!("this cannot be the name of an object: {e}")),
+            })?;
         if url.query().is_some() {
             return Err(wrong("an address with a query (`?…`) is not read; give one without".into()));
         }
@@ -119,7 +123,7 @@ impl Objects {
                 Problem::Setting(message) => wrong(message),
                 Problem::Refused(e) => Error::at(address, meaning(&scheme, &e)),
             })?;
-            store.ok_or_else(|| wrong(format!("this kind of address is not known; it must be {KNOWN}")))
+            store.ok_or_else(unknown)
         };
         let (store, hasty) = (store(options.patience)?, store(options.patience.min(FIRST_PATIENCE))?);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -228,8 +232,9 @@ impl Objects {
     }
 
     fn check_lists(&self) -> Result<(), ErrorKind> {
-        let message = "a web server cannot be asked what it has; give the address of a shard (….tar), or of a folder with the \
-                       manifest.json that `pyrograph pack` writes, in it or in its train/, val/ and test/";
+        let message = "a web server cannot be asked what it has; give the address of a list (.csv, .tsv, .jsonl), of a Parquet file \
+                       (.parquet), of a shard (.tar), or of a folder with the manifest.json that `pyrograph pack` writes, in it or in its \
+                       train/, val/ and test/";
         if self.lists() { Ok(()) } else { Err(ErrorKind::NotADataSet(message.into())) }
     }
 
@@ -424,17 +429,27 @@ impl Object {
                 let answer = store.get_opts(&key, options).await?;
                 if !version.is(Version::of(&answer.meta)) {
                     return Ok(Err(
-                        "it has changed since it was first looked at; it must not change while it is used",
+                        "it has changed since it was first looked at; it must not change while it is used"
+                            .to_owned(),
                     ));
                 }
-                match collected(answer, range.end - range.start).await {
-                    Ok(Body::Whole(bytes)) => return Ok(Ok(bytes)),
-                    Ok(Body::Longer) => return Ok(Err("the server sends more bytes than it was asked for")),
-                    Ok(Body::Shorter) if Instant::now() > until => {
-                        return Ok(Err("the server sends fewer bytes than it was asked for"));
+                let encoding =
+                    answer.attributes.get(&Attribute::ContentEncoding).map(|value| value.to_string());
+                match (collected(answer, range.end - range.start).await, encoding) {
+                    (Ok(Body::Whole(bytes)), _) => return Ok(Ok(bytes)),
+                    (Ok(_), Some(encoding)) => {
+                        return Ok(Err(format!(
+                            "the server compresses what it sends (Content-Encoding: {encoding}); it must send files as they are"
+                        )));
                     }
-                    Err(e) if Instant::now() > until => return Err(e),
-                    Ok(Body::Shorter) | Err(_) => tokio::time::sleep(wait).await,
+                    (Ok(Body::Longer), _) => {
+                        return Ok(Err("the server sends more bytes than it was asked for".into()));
+                    }
+                    (Ok(Body::Shorter), _) if Instant::now() > until => {
+                        return Ok(Err("the server sends fewer bytes than it was asked for".into()));
+                    }
+                    (Err(e), _) if Instant::now() > until => return Err(e),
+                    (Ok(Body::Shorter) | Err(_), _) => tokio::time::sleep(wait).await,
                 }
                 wait = (wait * 2).min(LONGEST_WAIT);
             }

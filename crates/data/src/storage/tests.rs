@@ -298,6 +298,49 @@ fn a_sample_is_named_without_asking_for_its_name() {
 }
 
 #[test]
+fn a_server_that_cannot_be_read_in_parts_is_told_so_at_once() {
+    let root = tempfile::tempdir().unwrap();
+    shards(root.path(), 20);
+    let patient = ObjectOptions { patience: Duration::from_secs(60), ..options(None) };
+    for (fault, what) in [
+        (Fault::Status(405), "does not answer HEAD requests"),
+        (Fault::Whole, "requests with a Range, as `python -m http.server`"),
+        (Fault::Compressed, "compresses what it sends (Content-Encoding: gzip)"),
+    ] {
+        let server = Server::start(root.path(), true, move |_| fault);
+        let start = std::time::Instant::now();
+        let error = open(&server.address, &patient).unwrap_err().to_string();
+        assert!(error.contains("manifest.json: ") && error.contains(what), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_list_without_a_header_tells_why_its_first_picture_is_not_known() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("bare.csv"), "1.png,cat\n2.png,dog\n").unwrap();
+    fs::write(root.path().join("addresses.csv"), "https://host/1.png,cat\n").unwrap();
+    let message = |list: &str, status| {
+        // The list itself is asked for twice.
+        let server =
+            Server::start(
+                root.path(),
+                true,
+                move |n| if n < 2 { Fault::None } else { Fault::Status(status) },
+            );
+        let mut scan = Scan::new().with_objects(options(None));
+        DataSet::open_with(format!("{}/{list}", server.address), &mut scan).unwrap_err().to_string()
+    };
+    let refused = message("bare.csv", 403);
+    assert!(refused.contains("1.png: the web server refuses this"), "{refused}");
+    let broken = message("bare.csv", 503);
+    assert!(broken.contains("1.png") && broken.contains("503"), "{broken}");
+    assert!(message("bare.csv", 404).contains("line 1: it should be a header"));
+    let addresses = message("addresses.csv", 404);
+    assert!(addresses.contains("line 1") && addresses.contains("must lie below the folder"), "{addresses}");
+}
+
+#[test]
 fn an_object_that_changes_while_it_is_used_is_an_error() {
     let root = tempfile::tempdir().unwrap();
     shards(root.path(), 20);
@@ -325,6 +368,8 @@ fn an_address_that_leads_nowhere_says_what_it_may_be() {
         ("s3:// /", "no address"),
         ("://x", "no address"),
         ("https://host/photos?signature=1", "a query"),
+        ("https://host/my//photos", "cannot be the name of an object"),
+        ("s3://bucket/my%00photos", "cannot be the name of an object"),
     ] {
         let error = Storage::of(address, &options(None)).unwrap_err().to_string();
         assert!(error.contains(what), "{error}");
