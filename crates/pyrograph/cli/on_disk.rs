@@ -15,6 +15,18 @@ pub(crate) fn refuse_output_address(out: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Refuses an address where only files and folders on a disk are read.
+pub(crate) fn refuse_input_address(path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    if is_address(path) {
+        bail!(
+            "{}: addresses are not read here, only image sets are; download it, and give its path on a disk",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
 /// Whether this is written as an address and not as a path.
 fn is_address(path: &Path) -> bool {
     path.to_string_lossy().contains("://")
@@ -29,9 +41,14 @@ mod tests {
         for address in ["s3://bucket/out", "https://host/out", "file:///out"] {
             let error = refuse_output_address(Path::new(address)).unwrap_err().to_string();
             assert!(error.contains(address) && error.contains("upload"), "{error}");
+            let error = refuse_input_address(address).unwrap_err().to_string();
+            assert!(error.contains(address) && error.contains("download"), "{error}");
         }
         for path in ["out", "/data/out", "C:\\out", "a:b/out", "a//b"] {
-            assert!(refuse_output_address(Path::new(path)).is_ok(), "{path}");
+            assert!(
+                refuse_output_address(Path::new(path)).is_ok() && refuse_input_address(path).is_ok(),
+                "{path}"
+            );
         }
     }
 }

@@ -10,7 +10,7 @@ use pyrograph::train::{Recipe, RunOptions, run as train};
 use super::data::refuse_inside;
 use super::eval::top5;
 use super::named::fetched;
-use super::on_disk::refuse_output_address;
+use super::on_disk::{refuse_input_address, refuse_output_address};
 use super::{Compute, program, say};
 
 const EXAMPLES: &str = "\
@@ -101,7 +101,10 @@ pub(crate) struct TrainArgs {
 impl TrainArgs {
     fn recipe(&self) -> Result<Recipe> {
         let mut recipe = match &self.recipe {
-            Some(path) => Recipe::load(path)?,
+            Some(path) => {
+                refuse_input_address(path)?;
+                Recipe::load(path)?
+            }
             None => Recipe::default(),
         };
         if let Some(data) = &self.data {
@@ -111,6 +114,7 @@ impl TrainArgs {
             recipe.model.clone_from(model);
         }
         if let Some(weights) = &self.weights {
+            refuse_input_address(weights)?;
             recipe.start.weights.clone_from(weights);
         }
         if let Some(augment) = &self.augment {
