@@ -96,6 +96,11 @@ impl Manifest {
         if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(format!("the class {:?} comes twice", twice[0]));
         }
+        let mut names: Vec<_> = self.shards.iter().flatten().map(|shard| &shard.name).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("the shard {:?} comes twice", twice[0]));
+        }
         let mut shards = self.shards.iter().flatten();
         match shards.find(|shard| !is_shard_name(&shard.name)) {
             None => Ok(()),
@@ -138,6 +143,7 @@ mod tests {
             r#"{"classes": ["a", "a"]}"#,
             r#"{"classes": ["a\u001b"]}"#,
             r#"{"classes": ["a"], "shards": [{"name": "../x.tar", "samples": 1, "bytes": 1}]}"#,
+            r#"{"classes": ["a"], "shards": [{"name": "x.tar", "samples": 1, "bytes": 1}, {"name": "x.tar", "samples": 1, "bytes": 1}]}"#,
             r#"{"classes": ["a"], "shards": [{"name": "/x.tar", "samples": 1, "bytes": 1}]}"#,
         ] {
             fs::write(folder.path().join(NAME), text).unwrap();
