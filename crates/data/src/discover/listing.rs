@@ -63,6 +63,19 @@ impl Listing {
         self.folders.is_empty() && self.files.iter().any(|name| is_parquet(name))
     }
 
+    /// The folder in this one that holds `train/….parquet`, where it is called `default` or the only one: what Hugging Face makes of
+    /// other formats has a folder a configuration.
+    pub(super) fn configuration_inside(&self) -> Result<Option<(Self, Self)>> {
+        let only = if self.folders.len() == 1 { self.folders.first() } else { None };
+        let Some(name) = self.folders.iter().find(|name| *name == "default").or(only) else {
+            return Ok(None);
+        };
+        let inside = self.inside(&self.root.join(name))?;
+        let Some(train) = inside.only_folder(&TRAIN)? else { return Ok(None) };
+        let train = inside.inside(&train)?;
+        Ok(train.has_parquet().then_some((inside, train)))
+    }
+
     /// The folder `data` in this one, if it holds Parquet files: where Hugging Face puts them.
     pub(super) fn parquet_inside(&self) -> Result<Option<Self>> {
         if self.folders.len() != 1 {
