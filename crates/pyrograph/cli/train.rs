@@ -138,6 +138,7 @@ impl TrainArgs {
             let (key, value) = pair("--set", setting)?;
             recipe = recipe.set(key, value)?;
         }
+        recipe.mix.check_use()?;
         Ok(recipe)
     }
 }
