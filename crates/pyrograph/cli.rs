@@ -10,6 +10,7 @@ mod eval;
 mod index;
 mod models;
 mod named;
+mod on_disk;
 mod pack;
 mod predict;
 mod show;

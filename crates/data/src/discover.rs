@@ -43,7 +43,8 @@ impl DataSet {
     ///   `val/val_annotations.txt`;
     /// - tar shards with indexes, or `train` beside folders of other parts that hold them, or a single one;
     /// - Parquet files as Hugging Face has them (feature `parquet`): one; a folder of them, or its folder `data`, in parts by the beginning of
-    ///   their names (`train-00000-of-00005.parquet`, `validation-…`, `test-…`); or `train` beside folders of other parts that hold them;
+    ///   their names (`train-00000-of-00005.parquet`, `validation-…`, `test-…`); or `train` beside folders of other parts that hold them, in a folder `default` or the only
+    ///   one, too;
     /// - the IDX files of MNIST and its relatives, `train-images*`, `train-labels*` and `t10k-*`, gzipped or not;
     /// - the binary files of CIFAR-10 and CIFAR-100, or a single file of their records;
     /// - the folders that torchvision puts these into: `MNIST/raw`, `FashionMNIST/raw`, `KMNIST/raw`,
@@ -97,6 +98,9 @@ impl DataSet {
         if let Some(inside) = found.parquet_inside()? {
             return open_parquet(&inside);
         }
+        if let Some((configuration, train)) = found.configuration_inside()? {
+            return open_split_parquet(&configuration, &train);
+        }
         if !storage.is_disk() {
             return open_class_folders(&found, scan);
         }
@@ -138,6 +142,16 @@ impl DataSet {
     fn from_parts<S: Source + 'static>(train: S, valid: Option<S>, test: Option<S>) -> Self {
         let share = |part: S| -> Arc<dyn Source> { Arc::new(part) };
         Self::from_shared(share(train), valid.map(share), test.map(share))
+    }
+
+    /// Tells that `paths` are in no part, and why.
+    fn leave_out(&mut self, paths: &[PathBuf], why: &str) {
+        let names: Vec<_> =
+            paths.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy()).collect();
+        if !names.is_empty() {
+            self.description += &format!("; left out: {}", names.join(", "));
+        }
+        self.left_out.extend(paths.iter().map(|path| format!("{}: {why}", path.display())));
     }
 
     fn from_shared(

@@ -131,6 +131,9 @@ pub enum ErrorKind {
     /// Object storage cannot be read.
     #[error("{0}")]
     Storage(String),
+    /// Object storage or a web server does not let this be read.
+    #[error("{0}")]
+    Refused(String),
     /// A download failed.
     #[error("{0}")]
     Download(String),

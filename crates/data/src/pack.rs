@@ -127,7 +127,7 @@ pub struct LeftOut {
 ///
 /// # Errors
 ///
-/// When an option is out of its range, `out` holds something else or shards that were packed otherwise, a picture cannot be
+/// When an option is out of its range, `out` is an address, holds something else or shards that were packed otherwise, a picture cannot be
 /// fetched, more are damaged than may be left out, or a file cannot be written. The error names the file.
 pub fn pack(
     source: &dyn Source,
@@ -136,6 +136,10 @@ pub fn pack(
     progress: &mut dyn FnMut(&PackProgress),
 ) -> Result<PackReport> {
     let out = out.as_ref();
+    if out.to_string_lossy().contains("://") {
+        let message = "nothing is written to addresses; write to a folder on a disk, and upload that";
+        return Err(Error::at(out, ErrorKind::Setting(message.into())));
+    }
     options.check()?;
     if source.is_empty() {
         return Err(Error::new(ErrorKind::Setting("there are no images to pack".into())));

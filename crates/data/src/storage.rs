@@ -62,7 +62,8 @@ impl Storage {
     ///
     /// # Errors
     ///
-    /// When the address is of no known kind, or the build lacks the feature `object-store`. Nothing is asked of the storage yet.
+    /// When the address is of no known kind, a variable has a value that cannot be used, or the build lacks the feature `object-store`.
+    /// Nothing is asked of the storage yet.
     pub fn of(path: impl AsRef<Path>, options: &ObjectOptions) -> Result<(Self, PathBuf)> {
         let path = path.as_ref();
         let Some((scheme, rest)) = path.to_str().and_then(|text| text.split_once("://")) else {
@@ -76,6 +77,7 @@ impl Storage {
 
     #[cfg(feature = "object-store")]
     fn connect(path: &Path, options: &ObjectOptions) -> Result<(Self, PathBuf)> {
+        ObjectOptions::cache_gigabytes()?;
         let objects = objects::Objects::connect(path, options)?;
         Ok((Self(Kind::Objects(std::sync::Arc::new(objects))), path.to_owned()))
     }
@@ -115,8 +117,18 @@ impl Storage {
     }
 
     /// Whether a file is at `path`, which may have any name.
-    pub(crate) fn has_file(&self, path: &Path) -> bool {
-        self.open(path).is_ok()
+    ///
+    /// # Errors
+    ///
+    /// When object storage does not say.
+    pub(crate) fn has_file(&self, path: &Path) -> Result<bool> {
+        match self.open(path) {
+            Ok(_) => Ok(true),
+            Err(e) if !self.is_disk() && !matches!(e.kind(), ErrorKind::Missing | ErrorKind::Setting(_)) => {
+                Err(e)
+            }
+            Err(_) => Ok(false),
+        }
     }
 
     /// Whether folders can be listed: web servers cannot be asked what they have.

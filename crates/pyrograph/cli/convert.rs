@@ -9,6 +9,7 @@ use pyrograph::data::{Pipeline, Preprocess};
 use pyrograph::infer::{ModelFile, read_weights};
 use pyrograph::model::{InputShape, ModelConfig, classes_of, default_device, load_backbone, load_tensors};
 
+use super::on_disk::{refuse_input_address, refuse_output_address};
 use super::{program, say};
 
 /// Arguments of `convert`.
@@ -64,6 +65,10 @@ enum Missing {
 }
 
 pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode> {
+    refuse_output_address(&args.out)?;
+    for path in args.classes.iter().chain([&args.weights]) {
+        refuse_input_address(path)?;
+    }
     let (device, _) = default_device()?;
     let tensors = read_weights(&args.weights)?;
     let mut config = own(&args.model, args.size)?;

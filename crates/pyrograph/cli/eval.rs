@@ -11,6 +11,7 @@ use pyrograph::infer::{ModelFile, Tally, align, evaluate, tensor_loader};
 
 use super::Compute;
 use super::data::{Part, open, part};
+use super::on_disk::refuse_input_address;
 
 /// Arguments of `eval`.
 #[derive(Debug, Args)]
@@ -38,6 +39,7 @@ pub(crate) struct EvalArgs {
 }
 
 pub(crate) fn run(args: &EvalArgs) -> Result<ExitCode> {
+    refuse_input_address(&args.model)?;
     let threads = args.compute.threads()?;
     let (device, _) = args.compute.device()?;
     let file = ModelFile::load(&args.model, &device)?;

@@ -8,6 +8,7 @@ use clap::Args;
 use pyrograph::data::shard::{IndexOptions, index};
 use pyrograph::train::image_bar;
 
+use super::on_disk::refuse_input_address;
 use super::{Threads, complain, say};
 
 /// Arguments of `index`.
@@ -32,6 +33,7 @@ pub(crate) struct IndexArgs {
 }
 
 pub(crate) fn run(args: &IndexArgs) -> Result<ExitCode> {
+    refuse_input_address(&args.shards)?;
     let options = IndexOptions {
         threads: args.threads.count()?,
         leave_out_damaged: args.leave_out_damaged,

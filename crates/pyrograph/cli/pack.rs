@@ -10,6 +10,7 @@ use pyrograph::data::printable;
 use pyrograph::train::image_bar;
 
 use super::data::{open, refuse_inside};
+use super::on_disk::refuse_output_address;
 use super::{Threads, complain, say};
 
 const EXAMPLES: &str = "\
@@ -43,8 +44,8 @@ pub(crate) struct PackArgs {
     #[arg(long, conflicts_with = "keep")]
     raw: bool,
 
-    /// Store pixels of squares with this side: the shorter side made so long, and the middle cut out
-    #[arg(long, value_name = "PIXELS", requires = "raw", conflicts_with = "short_side", value_parser = clap::value_parser!(u32).range(1..=16384))]
+    /// With --raw: store squares with this side, the shorter side made so long and the middle cut out
+    #[arg(long, value_name = "PIXELS", requires = "raw", conflicts_with_all = ["short_side", "keep"], value_parser = clap::value_parser!(u32).range(1..=4096))]
     square: Option<u32>,
 
     /// Keep every file as it is [default without --short-side]
@@ -78,6 +79,7 @@ impl PackArgs {
 }
 
 pub(crate) fn run(args: &PackArgs) -> Result<ExitCode> {
+    refuse_output_address(&args.out)?;
     let options = PackOptions {
         encoding: args.encoding(),
         short_side: args.short_side,
@@ -119,4 +121,31 @@ pub(crate) fn run(args: &PackArgs) -> Result<ExitCode> {
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, FromArgMatches, Parser};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: PackArgs,
+    }
+
+    fn parse(options: &str) -> Result<PackArgs, clap::Error> {
+        let line = ["pack", "photos", "shards"].into_iter().chain(options.split_whitespace());
+        let matches = Line::command().try_get_matches_from(line)?;
+        Line::from_arg_matches(&matches).map(|line| line.args)
+    }
+
+    #[test]
+    fn squares_are_pixels_and_at_most_4096_wide() {
+        assert_eq!(parse("--raw --square 4096").unwrap().encoding(), Encoding::Raw { square: Some(4096) });
+        for options in ["--square 64", "--square 64 --keep", "--raw --square 4097", "--raw --square 0"] {
+            assert!(parse(options).is_err(), "{options}");
+        }
+    }
 }

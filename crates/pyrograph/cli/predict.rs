@@ -10,6 +10,7 @@ use pyrograph::data::source::image_files;
 use pyrograph::data::{Error as DataError, ErrorKind, Image, Limits, decode, printable};
 use pyrograph::infer::{Prediction, Predictor};
 
+use super::on_disk::refuse_input_address;
 use super::{Compute, complain};
 
 /// Images that go through the network together.
@@ -38,6 +39,9 @@ pub(crate) struct PredictArgs {
 }
 
 pub(crate) fn run(args: &PredictArgs) -> Result<ExitCode> {
+    for path in args.images.iter().chain([&args.model]) {
+        refuse_input_address(path)?;
+    }
     args.compute.threads()?;
     let (device, _) = args.compute.device()?;
     let predictor = Predictor::load(&args.model, &device)?;

@@ -14,6 +14,7 @@ use pyrograph::data::{Image, Loader, LoaderConfig, Pipeline, Preprocess};
 use pyrograph::train::augment_steps;
 
 use super::data::{Part, open_without_classes, part};
+use super::on_disk::refuse_output_address;
 use super::{Threads, say};
 
 /// Pixels between two pictures of a sheet.
@@ -70,6 +71,7 @@ pub(crate) fn run(args: &ShowArgs) -> Result<ExitCode> {
             (1..).map(|n| PathBuf::from(format!("sheet-{n}.png"))).find(|p| !p.exists()).unwrap_or_default()
         }
     };
+    refuse_output_address(&out)?;
     if out.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
         bail!("{}: a sheet is a PNG file; let its name end in .png", out.display());
     }

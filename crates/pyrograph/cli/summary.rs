@@ -9,6 +9,8 @@ use clap::Args;
 use pyrograph::infer::ModelFile;
 use pyrograph::model::{InputShape, ModelConfig, default_device, summarize};
 
+use super::on_disk::refuse_input_address;
+
 /// Arguments of `summary`.
 #[derive(Debug, Args)]
 pub(crate) struct SummaryArgs {
@@ -29,6 +31,7 @@ pub(crate) struct SummaryArgs {
 }
 
 pub(crate) fn run(args: &SummaryArgs) -> Result<ExitCode> {
+    refuse_input_address(&args.model)?;
     let config = if Path::new(&args.model).is_file() {
         ModelFile::load(&args.model, &default_device()?.0)?.config
     } else {

@@ -10,6 +10,7 @@ use pyrograph::train::{Recipe, RunOptions, run as train};
 use super::data::refuse_inside;
 use super::eval::top5;
 use super::named::fetched;
+use super::on_disk::{refuse_input_address, refuse_output_address};
 use super::{Compute, program, say};
 
 const EXAMPLES: &str = "\
@@ -19,8 +20,18 @@ Examples:
   pyrograph train mnist/ --model mlp --epochs 10      IDX files
   pyrograph train photos/ --recipe run.toml --set optim.lr=0.01
 
-DATA is a folder of class folders, a folder with train/ and validation/ or test/ of them, a folder with the IDX files of the
-MNIST family or the binary files of CIFAR, or one such file.";
+DATA is a folder of class folders, a folder with train/ and validation/ or test/ of them, a list of images and labels (.csv, .tsv,
+.jsonl), tar shards that `pack` or `index` made, Parquet files (a build with `--features parquet`), a folder with the IDX files of the
+MNIST family or the binary files of CIFAR, or one such file.
+
+In builds with `--features object-store` DATA may be an address: s3://BUCKET/…, gs://…, az://…, and of a list, shards or a single
+Parquet file http://… or https://…. These variables are read:
+  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL
+  AWS_SKIP_SIGNATURE=true          for buckets open to all
+  GOOGLE_APPLICATION_CREDENTIALS   the path of a key file
+  AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY
+  PYROGRAPH_CACHE                  folder for what is kept of them [default: pyrograph in the user's cache folder]
+  PYROGRAPH_CACHE_GB               how much of them is kept there [default: 16; 0 for nothing]";
 
 /// What `--print-recipe` says of keys that have no value until something decides them.
 const OPEN_KEYS: &str = "
@@ -100,7 +111,10 @@ pub(crate) struct TrainArgs {
 impl TrainArgs {
     fn recipe(&self) -> Result<Recipe> {
         let mut recipe = match &self.recipe {
-            Some(path) => Recipe::load(path)?,
+            Some(path) => {
+                refuse_input_address(path)?;
+                Recipe::load(path)?
+            }
             None => Recipe::default(),
         };
         if let Some(data) = &self.data {
@@ -110,6 +124,7 @@ impl TrainArgs {
             recipe.model.clone_from(model);
         }
         if let Some(weights) = &self.weights {
+            refuse_input_address(weights)?;
             recipe.start.weights.clone_from(weights);
         }
         if let Some(augment) = &self.augment {
@@ -133,6 +148,7 @@ impl TrainArgs {
             let (key, value) = pair("--set", setting)?;
             recipe = recipe.set(key, value)?;
         }
+        recipe.mix.check_use()?;
         Ok(recipe)
     }
 }
@@ -142,6 +158,9 @@ fn pair<'a>(option: &str, text: &'a str) -> Result<(&'a str, &'a str)> {
 }
 
 pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
+    if let Some(out) = &args.out {
+        refuse_output_address(out)?;
+    }
     let mut recipe = args.recipe()?;
     if args.print_recipe {
         say(recipe.to_toml()?.trim_end());

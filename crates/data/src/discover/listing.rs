@@ -63,6 +63,19 @@ impl Listing {
         self.folders.is_empty() && self.files.iter().any(|name| is_parquet(name))
     }
 
+    /// The folder in this one that holds `train/….parquet`, where it is called `default` or the only one: what Hugging Face makes of
+    /// other formats has a folder a configuration.
+    pub(super) fn configuration_inside(&self) -> Result<Option<(Self, Self)>> {
+        let only = if self.folders.len() == 1 { self.folders.first() } else { None };
+        let Some(name) = self.folders.iter().find(|name| *name == "default").or(only) else {
+            return Ok(None);
+        };
+        let inside = self.inside(&self.root.join(name))?;
+        let Some(train) = inside.only_folder(&TRAIN)? else { return Ok(None) };
+        let train = inside.inside(&train)?;
+        Ok(train.has_parquet().then_some((inside, train)))
+    }
+
     /// The folder `data` in this one, if it holds Parquet files: where Hugging Face puts them.
     pub(super) fn parquet_inside(&self) -> Result<Option<Self>> {
         if self.folders.len() != 1 {
@@ -105,18 +118,23 @@ impl Listing {
 
 /// What is in `root`, where it cannot be listed: the shards of its manifest, or the folders of parts that have a manifest.
 fn by_manifests(storage: &Storage, root: &Path) -> Result<Names> {
-    if let Some(shards) = Manifest::read(storage, root)?.and_then(|manifest| manifest.shards) {
+    let mut refusal = None;
+    if let Some(shards) = Manifest::probe(storage, root, &mut refusal)?.and_then(|manifest| manifest.shards) {
         let files = shards.into_iter().map(|shard| shard.name).collect();
         return Ok(Names { files, folders: Vec::new() });
     }
     let mut folders = Vec::new();
     for part in TRAIN.iter().chain(&VALID).chain(&TEST) {
-        if Manifest::read(storage, &root.join(part))?.is_some() {
+        if Manifest::probe(storage, &root.join(part), &mut refusal)?.is_some() {
             folders.push((*part).to_owned());
         }
     }
-    // Nothing: it says why.
-    if folders.is_empty() { storage.list(root) } else { Ok(Names { files: Vec::new(), folders }) }
+    match refusal {
+        _ if !folders.is_empty() => Ok(Names { files: Vec::new(), folders }),
+        Some(refusal) => Err(refusal),
+        // It says why.
+        None => storage.list(root),
+    }
 }
 
 /// Whether a file of this name is a Parquet file.

@@ -1,5 +1,6 @@
 //! Parquet files, alone or in parts.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::DataSet;
@@ -14,6 +15,7 @@ pub(super) fn open_one(storage: &Storage, path: &Path) -> Result<DataSet> {
 
 /// The files of a folder, by the beginnings of their names; all of them for training where none tells a part.
 pub(super) fn open_parquet(found: &Listing) -> Result<DataSet> {
+    no_file_lacks(found)?;
     let mut parts = Parts::default();
     for name in found.files.iter().filter(|name| is_parquet(name)) {
         let file = found.root.join(name);
@@ -45,14 +47,48 @@ pub(super) fn open_split_parquet(found: &Listing, train: &Listing) -> Result<Dat
     let files = |inside: &Listing| -> Vec<PathBuf> {
         inside.files.iter().filter(|name| is_parquet(name)).map(|name| inside.root.join(name)).collect()
     };
-    let part = |names: &[&str]| match found.only_folder(names)? {
-        Some(path) => {
-            found.inside(&path).map(|inside| if inside.has_parquet() { files(&inside) } else { Vec::new() })
-        }
-        None => Ok(Vec::new()),
+    let mut used = vec![train.root.clone()];
+    let mut part = |names: &[&str]| -> Result<Vec<PathBuf>> {
+        let Some(path) = found.only_folder(names)? else { return Ok(Vec::new()) };
+        let inside = found.inside(&path)?;
+        no_file_lacks(&inside)?;
+        used.extend(inside.has_parquet().then_some(path));
+        Ok(if inside.has_parquet() { files(&inside) } else { Vec::new() })
     };
+    no_file_lacks(train)?;
     let parts = Parts { train: files(train), valid: part(&VALID)?, test: part(&TEST)?, other: Vec::new() };
-    open(&found.storage, &found.root, &parts)
+    let mut set = open(&found.storage, &found.root, &parts)?;
+    let folders = found.folders.iter().map(|name| found.root.join(name));
+    let unused: Vec<PathBuf> = folders.filter(|path| !used.contains(path)).collect();
+    set.leave_out(&unused, "the folder is no part of Parquet files");
+    Ok(set)
+}
+
+/// Refuses files that are numbered `…-00000-of-00002` where one of them is not there.
+fn no_file_lacks(found: &Listing) -> Result<()> {
+    let mut series: BTreeMap<(&str, usize), BTreeSet<usize>> = BTreeMap::new();
+    for name in found.files.iter().filter(|name| is_parquet(name)) {
+        if let Some((of, number)) = numbered(name) {
+            series.entry(of).or_default().insert(number);
+        }
+    }
+    for ((beginning, count), there) in series {
+        if let Some(lost) = (0..count).find(|number| !there.contains(number)) {
+            let name = format!("{beginning}{lost:05}-of-{count:05}….parquet");
+            let message = "this file is not there, and the others of its series are; get it, too, or give the address of one file";
+            return Err(Error::at(found.root.join(name), ErrorKind::NotADataSet(message.into())));
+        }
+    }
+    Ok(())
+}
+
+/// What comes before the number of a file `train-00003-of-00005-1f2e.parquet`, how many there are, and its own number.
+fn numbered(name: &str) -> Option<((&str, usize), usize)> {
+    let (before, after) = name.split_once("-of-")?;
+    let digits = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = before.get(before.len().checked_sub(5)?..).filter(|text| digits(text))?;
+    let count = after.get(..5).filter(|text| digits(text))?;
+    Some(((&before[..before.len() - 5], count.parse().ok()?), number.parse().ok()?))
 }
 
 /// Files by part.
@@ -101,8 +137,7 @@ fn open(storage: &Storage, _: &Path, parts: &Parts) -> Result<DataSet> {
     let mut set = DataSet::from_parts(train, valid, test);
     let say = |file: &PathBuf| format!("{}: the pictures have no labels", file.display());
     set.left_out.extend(secret.iter().map(say));
-    let say = |file: &PathBuf| format!("{}: the file is not called as a part is", file.display());
-    set.left_out.extend(parts.other.iter().map(say));
+    set.leave_out(&parts.other, "the file is not called as a part is");
     Ok(set)
 }
 
@@ -128,6 +163,21 @@ mod tests {
             ("0000.parquet", None),
         ] {
             assert_eq!(part_of(name), part, "{name}");
+        }
+    }
+
+    #[test]
+    fn numbers_tell_how_many_files_there_are() {
+        assert_eq!(numbered("train-00003-of-00005.parquet"), Some((("train-", 5), 3)));
+        assert_eq!(numbered("a-b-00000-of-00002-0f1e.parquet"), Some((("a-b-", 2), 0)));
+        for other in [
+            "train.parquet",
+            "train-3-of-5.parquet",
+            "-of-.parquet",
+            "0000-of-00001.parquet",
+            "ä0000-of-00001.parquet",
+        ] {
+            assert_eq!(numbered(other), None, "{other}");
         }
     }
 

@@ -256,6 +256,14 @@ fn options_out_of_range_are_refused_before_anything_is_written() {
 }
 
 #[test]
+fn shards_are_not_packed_into_an_address() {
+    let error = quiet(&Digits::new(2, 1), Path::new("s3://bucket/out"), &PackOptions::default());
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("s3://bucket/out") && error.contains("upload"), "{error}");
+    assert!(!Path::new("s3:").exists());
+}
+
+#[test]
 fn class_names_that_no_manifest_could_hold_are_refused_at_once() {
     let image = crate::Image::new(1, 1, 1, vec![0]);
     let source = |names: &[&str]| {

@@ -43,6 +43,10 @@ impl Manifest {
         let mut bytes = Vec::new();
         match storage.read(&path, MAX_BYTES, &mut bytes) {
             Err(ErrorKind::Missing) => return Ok(None),
+            Err(ErrorKind::TooLarge(_)) => {
+                let message = format!("the manifest has more than {} MiB", MAX_BYTES >> 20);
+                return Err(Error::at(&path, ErrorKind::Corrupt(message)));
+            }
             Err(kind) => return Err(Error::at(&path, kind)),
             Ok(()) => {}
         }
@@ -51,6 +55,22 @@ impl Manifest {
             serde_json::from_slice(&bytes).map_err(|e| wrong(format!("the manifest cannot be read: {e}")))?;
         manifest.check().map_err(|what| wrong(format!("the manifest is wrong: {what}")))?;
         Ok(Some(manifest))
+    }
+
+    /// [`Manifest::read`] where it need not be there. Some web servers refuse what they do not have, as S3 where nobody may list it: that
+    /// is no manifest, and kept in `refusal` for when nothing else is found.
+    pub(crate) fn probe(
+        storage: &Storage,
+        folder: &Path,
+        refusal: &mut Option<Error>,
+    ) -> Result<Option<Self>> {
+        Self::read(storage, folder).or_else(|error| {
+            if storage.lists() || !matches!(error.kind(), ErrorKind::Refused(_)) {
+                return Err(error);
+            }
+            refusal.get_or_insert(error);
+            Ok(None)
+        })
     }
 
     /// Writes the manifest of `folder`.
@@ -75,6 +95,11 @@ impl Manifest {
         sorted.sort_unstable();
         if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(format!("the class {:?} comes twice", twice[0]));
+        }
+        let mut names: Vec<_> = self.shards.iter().flatten().map(|shard| &shard.name).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("the shard {:?} comes twice", twice[0]));
         }
         let mut shards = self.shards.iter().flatten();
         match shards.find(|shard| !is_shard_name(&shard.name)) {
@@ -118,6 +143,7 @@ mod tests {
             r#"{"classes": ["a", "a"]}"#,
             r#"{"classes": ["a\u001b"]}"#,
             r#"{"classes": ["a"], "shards": [{"name": "../x.tar", "samples": 1, "bytes": 1}]}"#,
+            r#"{"classes": ["a"], "shards": [{"name": "x.tar", "samples": 1, "bytes": 1}, {"name": "x.tar", "samples": 1, "bytes": 1}]}"#,
             r#"{"classes": ["a"], "shards": [{"name": "/x.tar", "samples": 1, "bytes": 1}]}"#,
         ] {
             fs::write(folder.path().join(NAME), text).unwrap();

@@ -193,6 +193,17 @@ fn a_manifest_and_its_folder_must_agree() {
     assert!(
         list(&["b.tar", "a.tar", "c.tar"]).unwrap_err().to_string().contains("c.tar: manifest.json lists")
     );
+    let twice = list(&["b.tar", "a.tar", "a.tar"]).unwrap_err().to_string();
+    assert!(twice.contains("\"a.tar\" comes twice"), "{twice}");
+    let manifest = folder.path().join("manifest.json");
+    list(&["b.tar", "a.tar"]).unwrap();
+    let text = fs::read_to_string(&manifest).unwrap().replacen("\"samples\": 1", "\"samples\": 2", 1);
+    fs::write(manifest, text).unwrap();
+    let other = Shards::open(folder.path()).unwrap_err().to_string();
+    assert!(
+        other.contains("b.tar: manifest.json says that this shard has 2 samples, its index has 1"),
+        "{other}"
+    );
 }
 
 #[test]

@@ -16,6 +16,8 @@ use crate::{Error, ErrorKind, Limits, Place, Result};
 
 /// More classes than any list has whose label column is really one.
 const MAX_CLASSES: usize = 100_000;
+/// How addresses begin.
+const ADDRESSES: [&str; 5] = ["http://", "https://", "s3://", "gs://", "az://"];
 /// The longest label in bytes.
 const MAX_LABEL: usize = 1024;
 
@@ -189,10 +191,27 @@ fn read(
     let mut parser = Parser::new(format);
     let mut lines = Lines::open(storage, path)?;
     let root = parts[0].paths.root().to_owned();
-    let exists = |image: &str| storage.has_file(&root.join(image));
+    let mut unknown = None;
     while let Some(line) = lines.next()? {
-        let parsed = parser.parse(line, &exists);
+        let exists = |image: &str| {
+            // Told below.
+            is_address(image)
+                || storage.has_file(&root.join(image)).unwrap_or_else(|error| {
+                    unknown = Some(error);
+                    true
+                })
+        };
+        let parsed = parser.parse(line, exists);
+        if let Some(error) = unknown.take() {
+            return Err(error);
+        }
         let Some(record) = parsed.map_err(|message| lines.refuse(message))? else { continue };
+        if is_address(&record.image) {
+            return Err(lines.refuse(format!(
+                "{:?} is an address; pictures must lie below the folder of the list, and are named as paths from there",
+                record.image
+            )));
+        }
         let part = part(&record).map_err(|message| lines.refuse(message))?;
         let label = classes.number(&record.label).map_err(|message| lines.refuse(message))?;
         parts[part].push(&record.image, label, lines.number());
@@ -202,6 +221,10 @@ fn read(
     }
     no_contradiction(&parts, &classes)?;
     Ok((parts, classes))
+}
+
+fn is_address(image: &str) -> bool {
+    ADDRESSES.iter().any(|begin| image.starts_with(begin))
 }
 
 /// The labels seen so far.

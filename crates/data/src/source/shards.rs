@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::labels::Labels;
 use super::{Source, Stored};
-use crate::shard::manifest::{Manifest, list_shards};
+use crate::shard::manifest::{Manifest, ShardEntry, list_shards};
 use crate::shard::{Classes, IndexFile, OpenFiles, Record, raw};
 use crate::storage::{ObjectOptions, PositionedFile, Storage, What};
 use crate::{Error, ErrorKind, Place, Result};
@@ -58,7 +58,7 @@ impl Shards {
     /// # Errors
     ///
     /// When there are none, one has no index, an index is damaged or was made from another shard, a shard of the manifest is
-    /// missing or one is not in it, or the classes do not fit the manifest's.
+    /// missing, has another number of samples or is not in it, or the classes do not fit the manifest's.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let (storage, path) = Storage::of(path, &ObjectOptions::default())?;
         Self::open_in(&storage, path, None)
@@ -90,12 +90,16 @@ impl Shards {
             (What::File, Some(parent)) => parent,
             _ => path,
         };
-        let manifest = Manifest::read(storage, folder)?;
-        let shards = match what {
-            What::File => vec![path.to_owned()],
-            What::Folder => shards_of(storage, path, manifest.as_ref())?,
+        let mut refusal = None;
+        let manifest = Manifest::probe(storage, folder, &mut refusal)?;
+        let shards = match (what, refusal) {
+            (What::File, _) => vec![path.to_owned()],
+            (What::Folder, Some(refusal)) => return Err(refusal),
+            (What::Folder, None) => shards_of(storage, path, manifest.as_ref())?,
         };
-        let mut loading = Loading::open(storage, path, &shards)?;
+        let expected = manifest.as_ref().and_then(|manifest| manifest.shards.as_deref());
+        let expected = expected.filter(|_| what == What::Folder);
+        let mut loading = Loading::open(storage, path, &shards, expected)?;
         loading.name_numbers(manifest.as_ref());
         let class_names = match (class_names, manifest) {
             (Some(names), _) => names.to_vec(),
@@ -140,11 +144,20 @@ impl Shards {
 }
 
 impl Loading {
-    fn open(storage: &Storage, path: &Path, shards: &[PathBuf]) -> Result<Self> {
+    /// Of shards that a manifest lists, `expected` is what it says of them, in the same order.
+    fn open(
+        storage: &Storage,
+        path: &Path,
+        shards: &[PathBuf],
+        expected: Option<&[ShardEntry]>,
+    ) -> Result<Self> {
         let mut loading = Self { starts: vec![0], ..Self::default() };
         for some in shards.chunks(OPENED_AT_ONCE) {
             for (shard, opened) in some.iter().zip(open_all(storage, some)) {
                 let (index, tar) = opened?;
+                if let Some(expected) = expected.and_then(|all| all.get(loading.files.len())) {
+                    check_samples(shard, &index, expected.samples)?;
+                }
                 loading.add(shard.clone(), &index, &tar)?;
             }
         }
@@ -265,6 +278,19 @@ impl Loading {
     }
 }
 
+/// Sees whether an index has as many samples as the manifest says. One of a damaged shard may have fewer.
+fn check_samples(shard: &Path, index: &IndexFile, expected: u64) -> Result<()> {
+    let found = index.samples();
+    if found == expected || (index.partial() && found < expected) {
+        return Ok(());
+    }
+    let message = format!(
+        "manifest.json says that this shard has {expected} samples, its index has {found}; if it was copied, copy it again with its \
+         index, else take \"shards\" out of manifest.json"
+    );
+    Err(Error::at(shard, ErrorKind::Corrupt(message)))
+}
+
 /// The shards of a folder: those that are there, which must be those of the manifest.
 fn shards_of(storage: &Storage, folder: &Path, manifest: Option<&Manifest>) -> Result<Vec<PathBuf>> {
     let listed = manifest.and_then(|manifest| manifest.shards.as_ref());
@@ -344,10 +370,15 @@ impl Source for Shards {
         let (shard, number) = self.locate(index);
         let offset = u64::from(self.located[index].block) * BLOCK;
         let path = self.files.path(shard);
+        let unnamed = Place { offset: Some(offset), ..Place::record(path, number) };
+        // The name would be another request, and this may be the place of one that has failed.
+        if !self.files.storage().is_disk() {
+            return unnamed;
+        }
         match self.name(shard, number) {
             Ok(name) => Place::entry(path, name, offset),
             // Where it begins tells it as well, if not as kindly.
-            Err(_) => Place { offset: Some(offset), ..Place::record(path, number) },
+            Err(_) => unnamed,
         }
     }
 

@@ -59,6 +59,8 @@ pub(super) struct BlockCache {
 struct State {
     /// Bytes that may still come.
     room: u64,
+    /// The disk took no more: whole pieces that cannot be kept would be fetched for every picture in them.
+    failed: bool,
     /// What earlier runs left, the oldest first.
     old: VecDeque<(BlockId, u64)>,
     /// Objects that this process reads.
@@ -105,6 +107,7 @@ impl BlockCache {
         let held: u64 = found.iter().map(|(_, _, len)| len).sum();
         let mut state = State {
             room: most.saturating_sub(held),
+            failed: false,
             old: found.into_iter().map(|(_, id, len)| (id, len)).collect(),
             used: HashSet::new(),
             fetching: HashSet::new(),
@@ -187,6 +190,9 @@ fn checksums(bytes: &[u8]) -> Vec<u8> {
 impl State {
     /// Takes `len` bytes of the room, dropping what earlier runs left where there is none.
     fn make_room(&mut self, folder: &Path, len: u64) -> bool {
+        if self.failed {
+            return false;
+        }
         while self.room < len {
             let used = &self.used;
             let Some(place) = self.old.iter().position(|(id, _)| !used.contains(&id.object)) else {
@@ -211,7 +217,7 @@ struct Fetching<'a> {
 }
 
 impl Fetching<'_> {
-    /// Writes the piece. A disk that is full, or taken away, keeps nothing: it is only a cache.
+    /// Writes the piece. A disk that is full, or taken away, keeps nothing from then on: it is only a cache.
     fn keep(mut self, bytes: &[u8]) {
         let write = || -> io::Result<()> {
             let mut file = tempfile::NamedTempFile::with_prefix_in(".tmp", &self.cache.folder)?;
@@ -221,6 +227,9 @@ impl Fetching<'_> {
             Ok(())
         };
         self.kept = write().is_ok();
+        if !self.kept {
+            self.cache.state().failed = true;
+        }
     }
 }
 
@@ -239,5 +248,24 @@ impl Drop for Fetching<'_> {
 impl std::fmt::Debug for BlockCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "BlockCache({}, {} bytes left)", self.folder.display(), self.state().room)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_takes_nothing_is_asked_once() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = BlockCache::open(&root.path().join("objects"), 1 << 30);
+        let get =
+            |block| cache.get(BlockId { object: 1, block }, 8, 2..4, || Ok(Bytes::from_static(b"abcdefgh")));
+        assert_eq!(get(0).unwrap().unwrap(), "cd");
+        fs::remove_dir_all(root.path().join("objects")).unwrap();
+        assert_eq!(get(1).unwrap().unwrap(), "cd");
+        for block in 0..4 {
+            assert_eq!(get(block).unwrap(), None);
+        }
     }
 }

@@ -1,38 +1,39 @@
 //! Objects in buckets and behind web servers, as folders of files that are read in parts.
 
-use std::collections::{BTreeMap, HashMap};
-use std::future::Future;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+mod client;
+mod failure;
+mod object;
 
-use bytes::Bytes;
+use std::collections::HashMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
 use futures_util::StreamExt;
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::http::HttpBuilder;
 use object_store::path::Path as Key;
-use object_store::{
-    BackoffConfig, ClientConfigKey, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt,
-    ObjectStoreScheme, RetryConfig,
-};
-use sha2::{Digest, Sha256};
+use object_store::{BackoffConfig, ObjectMeta, ObjectStore, ObjectStoreExt, ObjectStoreScheme, RetryConfig};
 use tokio::runtime::Runtime;
 use url::Url;
 
-use super::block_cache::{BlockCache, BlockId};
+use self::client::{Problem, client};
+use self::failure::{meaning, unreachable};
+pub(super) use self::object::Object;
+use self::object::Version;
+use super::block_cache::BlockCache;
 use super::{Names, ObjectOptions, What, too_large};
 use crate::{Error, ErrorKind, Result};
 
 /// Requests that a loader has under way: enough to hide the tens of milliseconds that each takes.
 pub(super) const FETCHES_AT_ONCE: usize = 32;
+/// How long the very first request is made again where nobody answers: the address is wrong then, or there is no network.
+const FIRST_PATIENCE: Duration = Duration::from_secs(3);
 /// The waits between two attempts.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
+/// Objects of one listing: more than any set has, and less than fills the memory with names.
+const MOST_LISTED: usize = 100_000_000;
 /// Images found between two reports.
 const TELL_EVERY: usize = 1000;
 
@@ -42,35 +43,18 @@ const KNOWN: &str = "s3://BUCKET/…, gs://BUCKET/…, az://CONTAINER/…, http:
 /// What lies below one address.
 pub(super) struct Objects {
     store: Arc<dyn ObjectStore>,
+    /// The same with [`FIRST_PATIENCE`], until somebody has answered.
+    hasty: Arc<dyn ObjectStore>,
+    answered: AtomicBool,
     /// The address that all paths begin with, and its key.
     root: PathBuf,
     root_key: Key,
-    /// Whether folders can be listed: web servers have no common way to ask.
-    lists: bool,
+    scheme: ObjectStoreScheme,
     /// What listings told, by key.
     known: Mutex<HashMap<Key, Version>>,
     cache: Option<Arc<BlockCache>>,
     patience: Duration,
     runtime: Option<Runtime>,
-}
-
-/// What tells an object from another one under the same address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Version {
-    len: u64,
-    /// The hash of the entity tag, where one is told: listings may lack it.
-    tag: Option<u64>,
-    /// When it changed last, in seconds.
-    modified: i64,
-}
-
-/// One object, to be read in parts by many threads.
-pub(super) struct Object {
-    objects: Arc<Objects>,
-    key: Key,
-    version: Version,
-    /// Which object this is, to the cache.
-    id: u128,
 }
 
 impl Objects {
@@ -79,8 +63,20 @@ impl Objects {
         let wrong = |what: String| Error::at(address, ErrorKind::Setting(what));
         let text = address.to_str().unwrap_or_default();
         let url = Url::parse(text).map_err(|e| wrong(format!("this is no address: {e}")))?;
-        let (scheme, mut root_key) = ObjectStoreScheme::parse(&url)
-            .map_err(|_| wrong(format!("this kind of address is not known; it must be {KNOWN}")))?;
+        // What is in it would be shown and kept wherever the address is.
+        if url.password().is_some() || !(url.username().is_empty() || url.scheme().starts_with("abfs")) {
+            let message = format!(
+                "an address with a user or a password in it is not read (host {}); give one without",
+                url.host_str().unwrap_or_default()
+            );
+            return Err(Error::new(ErrorKind::Setting(message)));
+        }
+        let unknown = || wrong(format!("this kind of address is not known; it must be {KNOWN}"));
+        let (scheme, mut root_key) =
+            ObjectStoreScheme::parse(&url).map_err(|_| match Key::from_url_path(url.path()) {
+                Ok(_) => unknown(),
+                Err(e) => wrong(format!("this cannot be the name of an object: {e}")),
+            })?;
         if url.query().is_some() {
             return Err(wrong("an address with a query (`?…`) is not read; give one without".into()));
         }
@@ -93,15 +89,19 @@ impl Objects {
             let parts: Vec<_> = root_key.parts().collect();
             root_key = parts[..parts.len().saturating_sub(1)].iter().cloned().collect();
         }
-        let retry = RetryConfig {
-            backoff: BackoffConfig { init_backoff: FIRST_WAIT, max_backoff: LONGEST_WAIT, base: 2.0 },
-            max_retries: usize::MAX,
-            retry_timeout: options.patience,
+        let store = |patience: Duration| {
+            let retry = RetryConfig {
+                backoff: BackoffConfig { init_backoff: FIRST_WAIT, max_backoff: LONGEST_WAIT, base: 2.0 },
+                max_retries: usize::MAX,
+                retry_timeout: patience,
+            };
+            let store = client(&scheme, &url, retry, &options.settings).map_err(|problem| match problem {
+                Problem::Setting(message) => wrong(message),
+                Problem::Refused(e) => Error::at(address, meaning(&scheme, &e)),
+            })?;
+            store.ok_or_else(unknown)
         };
-        let store =
-            client(&scheme, &url, retry, &options.settings).map_err(|e| Error::at(address, refused(&e)))?;
-        let store =
-            store.ok_or_else(|| wrong(format!("this kind of address is not known; it must be {KNOWN}")))?;
+        let (store, hasty) = (store(options.patience)?, store(options.patience.min(FIRST_PATIENCE))?);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("object-store")
@@ -111,9 +111,11 @@ impl Objects {
         let cache = options.cache.as_deref().map(|folder| BlockCache::shared(folder, options.cache_bytes));
         Ok(Self {
             store,
+            hasty,
+            answered: AtomicBool::new(false),
             root: root.to_owned(),
             root_key,
-            lists: scheme != ObjectStoreScheme::Http,
+            scheme,
             known: Mutex::default(),
             cache,
             patience: options.patience,
@@ -132,6 +134,25 @@ impl Objects {
         });
         let lost = "the thread that asks the object storage has stopped";
         answered.recv().map_err(|_| ErrorKind::Worker(lost.into()))
+    }
+
+    /// What the storage answers to `request`.
+    fn ask<T: Send + 'static, F: Future<Output = object_store::Result<T>> + Send + 'static>(
+        &self,
+        request: impl Fn(Arc<dyn ObjectStore>) -> F,
+    ) -> Result<T, ErrorKind> {
+        if !self.answered.load(Ordering::Relaxed) {
+            let answer = self.wait(request(self.hasty.clone()))?;
+            if !answer.as_ref().is_err_and(unreachable) {
+                self.answered.store(true, Ordering::Relaxed);
+            }
+            match answer {
+                // It may go better later.
+                Err(e @ object_store::Error::Generic { .. }) if !unreachable(&e) => {}
+                answer => return answer.map_err(|e| self.meaning(&e)),
+            }
+        }
+        self.wait(request(self.store.clone()))?.map_err(|e| self.meaning(&e))
     }
 
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
@@ -161,8 +182,10 @@ impl Objects {
         if let Some(known) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
             return Ok(*known);
         }
-        let (store, wanted) = (self.store.clone(), key.clone());
-        let meta = self.wait(async move { store.head(&wanted).await })?.map_err(|e| refused(&e))?;
+        let meta = self.ask(|store| {
+            let wanted = key.clone();
+            async move { store.head(&wanted).await }
+        })?;
         Ok(self.remember(&ObjectMeta { location: key.clone(), ..meta }))
     }
 
@@ -175,22 +198,30 @@ impl Objects {
         found.map(|_| What::File).map_err(|kind| Error::at(path, kind))
     }
 
+    /// Whether folders can be listed: web servers have no common way to ask.
     pub(super) fn lists(&self) -> bool {
-        self.lists
+        self.scheme != ObjectStoreScheme::Http
+    }
+
+    fn meaning(&self, error: &object_store::Error) -> ErrorKind {
+        meaning(&self.scheme, error)
     }
 
     fn check_lists(&self) -> Result<(), ErrorKind> {
-        let message = "a web server cannot be asked what it has; give the address of a shard (….tar), or of a folder with the \
-                       manifest.json that `pyrograph pack` writes, in it or in its train/, val/ and test/";
-        if self.lists { Ok(()) } else { Err(ErrorKind::NotADataSet(message.into())) }
+        let message = "a web server cannot be asked what it has; give the address of a list (.csv, .tsv, .jsonl), of a Parquet file \
+                       (.parquet), of a shard (.tar), or of a folder with the manifest.json that `pyrograph pack` writes, in it or in its \
+                       train/, val/ and test/";
+        if self.lists() { Ok(()) } else { Err(ErrorKind::NotADataSet(message.into())) }
     }
 
     pub(super) fn list(&self, folder: &Path) -> Result<Names> {
         let listed = || -> Result<Names, ErrorKind> {
             self.check_lists()?;
-            let (store, key) = (self.store.clone(), self.key(folder)?);
-            let found = self.wait(async move { store.list_with_delimiter(Some(&key)).await })?;
-            let found = found.map_err(|e| refused(&e))?;
+            let key = self.key(folder)?;
+            let found = self.ask(|store| {
+                let key = key.clone();
+                async move { store.list_with_delimiter(Some(&key)).await }
+            })?;
             let mut names = Names::default();
             let name = |key: &Key| key.filename().filter(|name| !name.starts_with('.')).map(str::to_owned);
             for object in &found.objects {
@@ -227,11 +258,16 @@ impl Objects {
             });
             let mut names = Vec::new();
             for object in told {
-                let object = object.map_err(|e| refused(&e))?;
+                let object = object.map_err(|e| self.meaning(&e))?;
                 self.remember(&object);
                 let below: Vec<_> =
                     object.location.parts().skip(above).map(|part| part.as_ref().to_owned()).collect();
                 names.push(below.join("/"));
+                if names.len() > MOST_LISTED {
+                    let message =
+                        format!("there are more than {MOST_LISTED} objects here; pack them into shards");
+                    return Err(ErrorKind::TooLarge(message));
+                }
                 if names.len().is_multiple_of(TELL_EVERY) {
                     progress(names.len());
                 }
@@ -248,8 +284,7 @@ impl Objects {
     fn object(self: &Arc<Self>, path: &Path) -> Result<Object, ErrorKind> {
         let key = self.key(path)?;
         let version = self.version(&key)?;
-        let id = version.id(&self.store.to_string(), &key);
-        Ok(Object { objects: self.clone(), key, version, id })
+        Ok(Object::new(self.clone(), key, version))
     }
 
     pub(super) fn read(
@@ -282,195 +317,8 @@ impl std::fmt::Debug for Objects {
     }
 }
 
-impl Version {
-    fn of(meta: &ObjectMeta) -> Self {
-        let hash = |tag: &String| {
-            let mut hasher = DefaultHasher::new();
-            tag.hash(&mut hasher);
-            hasher.finish()
-        };
-        Self { len: meta.size, tag: meta.e_tag.as_ref().map(hash), modified: meta.last_modified.timestamp() }
-    }
-
-    /// What tells this version of the object at `key` of `store` from all others.
-    fn id(self, store: &str, key: &Key) -> u128 {
-        let mut hash = Sha256::new();
-        hash.update(store);
-        hash.update([0]);
-        hash.update(key.as_ref());
-        hash.update([0]);
-        hash.update(self.tag.unwrap_or(self.modified as u64).to_le_bytes());
-        hash.update(self.len.to_le_bytes());
-        let digest = hash.finalize();
-        u128::from_le_bytes(std::array::from_fn(|n| digest[n]))
-    }
-
-    /// Whether both can be of one object.
-    fn is(self, other: Self) -> bool {
-        let same = match (self.tag, other.tag) {
-            (Some(tag), Some(other)) => tag == other,
-            _ => self.modified == other.modified,
-        };
-        same && self.len == other.len
-    }
-}
-
-impl Object {
-    pub(super) fn len(&self) -> u64 {
-        self.version.len
-    }
-
-    /// Fills `buffer` with the bytes from `offset` on: from the cache, through it while it has room, or else exactly these.
-    pub(super) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.len());
-        let range = offset..end.ok_or(io::ErrorKind::UnexpectedEof)?;
-        if range.is_empty() {
-            return Ok(());
-        }
-        if let Some(cache) = &self.objects.cache {
-            let blocks = range.start / BlockCache::BLOCK..(range.end - 1) / BlockCache::BLOCK + 1;
-            for block in blocks {
-                let whole = block * BlockCache::BLOCK..((block + 1) * BlockCache::BLOCK).min(self.len());
-                let fetch = || self.fetch(whole.clone());
-                let wanted = range.start.max(whole.start)..range.end.min(whole.end);
-                let into = &mut buffer[(wanted.start - offset) as usize..(wanted.end - offset) as usize];
-                let within = wanted.start - whole.start..wanted.end - whole.start;
-                match cache.get(BlockId { object: self.id, block }, whole.end - whole.start, within, fetch)? {
-                    Some(bytes) => into.copy_from_slice(&bytes),
-                    // The rest of the range in one request: what could be had from the cache of it is little.
-                    None => {
-                        let rest = wanted.start..range.end;
-                        buffer[(rest.start - offset) as usize..].copy_from_slice(&self.fetch(rest)?);
-                        return Ok(());
-                    }
-                }
-            }
-            return Ok(());
-        }
-        buffer.copy_from_slice(&self.fetch(range)?);
-        Ok(())
-    }
-
-    /// Asks for these bytes, again while an answer breaks off.
-    fn fetch(&self, range: Range<u64>) -> io::Result<Bytes> {
-        let (store, key, version) = (self.objects.store.clone(), self.key.clone(), self.version);
-        let until = Instant::now() + self.objects.patience;
-        let work = async move {
-            let mut wait = FIRST_WAIT;
-            loop {
-                let options =
-                    GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
-                let answer = store.get_opts(&key, options).await?;
-                if !version.is(Version::of(&answer.meta)) {
-                    return Ok(Err(
-                        "it has changed since it was first looked at; it must not change while it is used",
-                    ));
-                }
-                match answer.bytes().await {
-                    Ok(bytes) if bytes.len() as u64 == range.end - range.start => return Ok(Ok(bytes)),
-                    Ok(_) if Instant::now() > until => {
-                        return Ok(Err("the server sends fewer bytes than it was asked for"));
-                    }
-                    Err(e) if Instant::now() > until => return Err(e),
-                    Ok(_) | Err(_) => tokio::time::sleep(wait).await,
-                }
-                wait = (wait * 2).min(LONGEST_WAIT);
-            }
-        };
-        match self.objects.wait(work) {
-            Ok(Ok(Ok(bytes))) => Ok(bytes),
-            Ok(Ok(Err(what))) => Err(io::Error::other(what)),
-            Ok(Err(e)) => Err(io::Error::other(refused(&e).to_string())),
-            Err(kind) => Err(io::Error::other(kind.to_string())),
-        }
-    }
-}
-
-impl std::fmt::Debug for Object {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Object({}, {} bytes)", self.key, self.version.len)
-    }
-}
-
-/// A client for the storage at `url`, with the credentials and endpoints of `settings` and of the environment; none for other kinds of
-/// storage.
-fn client(
-    scheme: &ObjectStoreScheme,
-    url: &Url,
-    retry: RetryConfig,
-    settings: &BTreeMap<String, String>,
-) -> object_store::Result<Option<Arc<dyn ObjectStore>>> {
-    let settings = || settings.iter().map(|(name, value)| (name.as_str(), value));
-    Ok(Some(match scheme {
-        ObjectStoreScheme::AmazonS3 => {
-            let mut builder = AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retry);
-            for (name, value) in settings() {
-                builder = builder.with_config(name.parse()?, value);
-            }
-            // Whoever names such an endpoint means it.
-            let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
-            let plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
-            Arc::new(if plain { builder.with_allow_http(true) } else { builder }.build()?)
-        }
-        ObjectStoreScheme::GoogleCloudStorage => {
-            let mut builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).with_retry(retry);
-            for (name, value) in settings() {
-                builder = builder.with_config(name.parse()?, value);
-            }
-            Arc::new(builder.build()?)
-        }
-        ObjectStoreScheme::MicrosoftAzure => {
-            let mut builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str()).with_retry(retry);
-            for (name, value) in settings() {
-                builder = builder.with_config(name.parse()?, value);
-            }
-            Arc::new(builder.build()?)
-        }
-        ObjectStoreScheme::Http => {
-            let mut builder =
-                HttpBuilder::new().with_url(&url[..url::Position::BeforePath]).with_retry(retry);
-            for (name, value) in settings() {
-                builder = builder.with_config(name.parse()?, value);
-            }
-            Arc::new(builder.with_config(ClientConfigKey::AllowHttp, "true").build()?)
-        }
-        _ => return Ok(None),
-    }))
-}
-
 /// Told by the name, which costs no request: folders are none of the storage's own.
 fn is_file(path: &Path) -> bool {
     let is = |kind: &str| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(kind));
     ["tar", "parquet", "csv", "tsv", "jsonl", "ndjson"].into_iter().any(is)
-}
-
-/// What a failure means to whoever gave the address.
-fn refused(error: &object_store::Error) -> ErrorKind {
-    use object_store::Error as E;
-    let causes = causes(error);
-    let forbidden = || ["401 Unauthorized", "403 Forbidden"].iter().any(|status| causes.contains(status));
-    match error {
-        E::NotFound { .. } => return ErrorKind::Missing,
-        E::PermissionDenied { .. } | E::Unauthenticated { .. } => {}
-        // Refused listings have no kind of their own.
-        E::Generic { .. } if forbidden() => {}
-        _ => return ErrorKind::Storage(format!("the object storage cannot be read: {causes}")),
-    }
-    let message = "the object storage refuses this; check the credentials in the environment (as AWS_ACCESS_KEY_ID and \
-                   AWS_SECRET_ACCESS_KEY), or set AWS_SKIP_SIGNATURE=true for a bucket open to all";
-    ErrorKind::Storage(message.into())
-}
-
-/// An error and what lies below it, each once.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(cause) = below {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        below = cause.source();
-    }
-    text
 }

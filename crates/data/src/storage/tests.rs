@@ -78,10 +78,7 @@ fn a_set_behind_a_web_server_is_the_one_on_the_disk() {
     assert_eq!(set.description, "Found 50 images in 3 classes (train 40, validation 10)");
     conforms(set.train.as_ref());
     let local = Shards::open(root.path().join("my set/train")).unwrap();
-    assert_eq!(
-        set.train.place(3).to_string().split(": ").nth(1),
-        local.place(3).to_string().split(": ").nth(1)
-    );
+    assert_eq!((set.train.place(3).record, set.train.place(3).offset), (Some(3), local.place(3).offset));
     let far = open(&format!("{}/my set/train", server.address), &options(None)).unwrap();
     assert_eq!(pass(far, OnError::Fail).unwrap(), pass(local, OnError::Fail).unwrap());
     let one = open(&format!("{}/my set/train/shard-000001.tar", server.address), &options(None)).unwrap();
@@ -151,6 +148,26 @@ fn a_second_run_reads_the_cache_alone() {
 }
 
 #[test]
+fn what_has_no_mark_of_its_version_is_not_kept() {
+    let root = tempfile::tempdir().unwrap();
+    let cache = tempfile::tempdir().unwrap();
+    shards(root.path(), 20);
+    let server = Server::start(root.path(), false, |_| Fault::None);
+    let kept = || {
+        open(&server.address, &options(Some(cache.path()))).unwrap();
+        fs::read_dir(cache.path())
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name() != "lock")
+            .count()
+    };
+    server.forget_dates();
+    assert_eq!(kept(), 0);
+    let dated = Server::start(root.path(), false, |_| Fault::None);
+    open(&dated.address, &options(Some(cache.path()))).unwrap();
+    assert!(kept() > 0);
+}
+
+#[test]
 fn a_cache_keeps_its_bound_and_drops_what_earlier_runs_left() {
     let root = tempfile::tempdir().unwrap();
     let cache = tempfile::tempdir().unwrap();
@@ -208,7 +225,7 @@ fn what_cannot_be_had_is_named_within_the_patience() {
     let closed = Server::start(root.path(), true, |_| Fault::Status(403));
     let refused = message(open(&closed.address, &options(None)).unwrap_err());
     assert!(
-        refused.contains("manifest.json: the object storage refuses this; check the credentials"),
+        refused.contains("manifest.json: the web server refuses this") && !refused.contains("AWS"),
         "{refused}"
     );
 
@@ -224,6 +241,106 @@ fn what_cannot_be_had_is_named_within_the_patience() {
 }
 
 #[test]
+fn a_server_that_forbids_what_it_does_not_have_is_read() {
+    let root = tempfile::tempdir().unwrap();
+    for part in ["train", "val"] {
+        shards(&root.path().join(part), 20);
+    }
+    let server = Server::start(root.path(), true, |_| Fault::Secret);
+    let set = |path: &str| {
+        let mut scan = Scan::new().with_objects(options(None));
+        DataSet::open_with(format!("{}{path}", server.address), &mut scan)
+    };
+    assert_eq!(set("").unwrap().description, "Found 40 images in 3 classes (train 20, validation 20)");
+    fs::remove_file(root.path().join("val/manifest.json")).unwrap();
+    assert_eq!(set("/val/shard-000000.tar").unwrap().train.class_names().len(), 3);
+    for path in ["/val", "/nowhere"] {
+        let error = set(path).unwrap_err().to_string();
+        assert!(error.contains(&format!("{path}/manifest.json: the web server refuses this")), "{error}");
+    }
+}
+
+#[test]
+fn an_answer_that_never_ends_is_cut_off() {
+    let root = tempfile::tempdir().unwrap();
+    shards(root.path(), 20);
+    let server = Server::start(root.path(), true, |_| Fault::Endless);
+    let error = open(&server.address, &options(None)).unwrap_err().to_string();
+    assert!(error.contains("manifest.json") && error.contains("more bytes than it was asked for"), "{error}");
+}
+
+#[test]
+fn an_address_where_nobody_answers_is_told_soon() {
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for host in [format!("127.0.0.1:{port}"), "no-such-host.invalid".into()] {
+        let patient = ObjectOptions { patience: Duration::from_secs(60), ..options(None) };
+        let start = std::time::Instant::now();
+        let error = open(&format!("http://{host}/photos"), &patient).unwrap_err().to_string();
+        assert!(error.contains("nobody answers at this address") && !error.contains("retr"), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_sample_is_named_without_asking_for_its_name() {
+    let root = tempfile::tempdir().unwrap();
+    shards(root.path(), 20);
+    let server = Server::start(root.path(), true, |_| Fault::None);
+    let far = open(&server.address, &options(None)).unwrap();
+    let before = (server.answered("HEAD"), server.answered("GET"));
+    server.close();
+    let start = std::time::Instant::now();
+    let place = far.place(7).to_string();
+    assert!(place.contains("shard-000000.tar: record 7: byte "), "{place}");
+    assert!(start.elapsed() < Duration::from_secs(1));
+    assert_eq!((server.answered("HEAD"), server.answered("GET")), before);
+}
+
+#[test]
+fn a_server_that_cannot_be_read_in_parts_is_told_so_at_once() {
+    let root = tempfile::tempdir().unwrap();
+    shards(root.path(), 20);
+    let patient = ObjectOptions { patience: Duration::from_secs(60), ..options(None) };
+    for (fault, what) in [
+        (Fault::Status(405), "does not answer HEAD requests"),
+        (Fault::Whole, "requests with a Range, as `python -m http.server`"),
+        (Fault::Compressed, "compresses what it sends (Content-Encoding: gzip)"),
+    ] {
+        let server = Server::start(root.path(), true, move |_| fault);
+        let start = std::time::Instant::now();
+        let error = open(&server.address, &patient).unwrap_err().to_string();
+        assert!(error.contains("manifest.json: ") && error.contains(what), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_list_without_a_header_tells_why_its_first_picture_is_not_known() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("bare.csv"), "1.png,cat\n2.png,dog\n").unwrap();
+    fs::write(root.path().join("addresses.csv"), "https://host/1.png,cat\n").unwrap();
+    let message = |list: &str, status| {
+        // The list itself is asked for twice.
+        let server =
+            Server::start(
+                root.path(),
+                true,
+                move |n| if n < 2 { Fault::None } else { Fault::Status(status) },
+            );
+        let mut scan = Scan::new().with_objects(options(None));
+        DataSet::open_with(format!("{}/{list}", server.address), &mut scan).unwrap_err().to_string()
+    };
+    let refused = message("bare.csv", 403);
+    assert!(refused.contains("1.png: the web server refuses this"), "{refused}");
+    let broken = message("bare.csv", 503);
+    assert!(broken.contains("1.png") && broken.contains("503"), "{broken}");
+    assert!(message("bare.csv", 404).contains("line 1: it should be a header"));
+    let addresses = message("addresses.csv", 404);
+    assert!(addresses.contains("line 1") && addresses.contains("must lie below the folder"), "{addresses}");
+}
+
+#[test]
 fn an_object_that_changes_while_it_is_used_is_an_error() {
     let root = tempfile::tempdir().unwrap();
     shards(root.path(), 20);
@@ -235,15 +352,33 @@ fn an_object_that_changes_while_it_is_used_is_an_error() {
 }
 
 #[test]
+fn an_endpoint_that_is_no_address_is_an_error_and_no_panic() {
+    for endpoint in ["localhost:9000", "", "http://"] {
+        let mut wrong = options(None);
+        wrong.settings.insert("aws_endpoint_url".into(), endpoint.into());
+        let error = Storage::of("s3://bucket/photos", &wrong).unwrap_err().to_string();
+        assert!(error.contains("s3://bucket/photos: aws_endpoint_url is"), "{error}");
+    }
+}
+
+#[test]
 fn an_address_that_leads_nowhere_says_what_it_may_be() {
     for (address, what) in [
         ("ftp://host/photos", "s3://BUCKET"),
         ("s3:// /", "no address"),
         ("://x", "no address"),
         ("https://host/photos?signature=1", "a query"),
+        ("https://host/my//photos", "cannot be the name of an object"),
+        ("s3://bucket/my%00photos", "cannot be the name of an object"),
     ] {
         let error = Storage::of(address, &options(None)).unwrap_err().to_string();
         assert!(error.contains(what), "{error}");
+    }
+    for address in
+        ["http://anna:secret@host/photos", "https://anna@host/photos", "s3://anna:secret@bucket/photos"]
+    {
+        let error = Storage::of(address, &options(None)).unwrap_err().to_string();
+        assert!(error.contains("a user or a password") && !error.contains("secret"), "{error}");
     }
     let root = tempfile::tempdir().unwrap();
     shards(root.path(), 20);

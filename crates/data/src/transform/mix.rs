@@ -110,6 +110,21 @@ impl Mixing {
         }
     }
 
+    /// Whether what is set has a use: a share of batches to mix needs a way to mix them. Not a part of [`Mixing::check`], for numbers are
+    /// set one after the other.
+    ///
+    /// # Errors
+    ///
+    /// Names what is missing.
+    pub fn check_use(&self) -> Result<()> {
+        if self.p == Self::default().p || self.p == 0.0 || self.mixup > 0.0 || self.cutmix > 0.0 {
+            return Ok(());
+        }
+        let problem =
+            format!("`mix.p` is {}, but nothing is mixed; set `mix.mixup` or `mix.cutmix`, too", self.p);
+        Err(Error::new(ErrorKind::Setting(problem)))
+    }
+
     /// How batch number `batch` of `epoch`, of `count` pictures of `width` x `height` pixels, is mixed.
     #[must_use]
     pub fn draw(&self, seed: u64, epoch: u64, batch: u64, count: usize, width: u32, height: u32) -> Mix {
@@ -299,6 +314,16 @@ mod tests {
         assert!(smooth.iter().zip([0.7, 0.3, 0.1, 0.9, 0.3, 0.7]).all(|(a, b)| (a - b).abs() < 1e-6));
         assert!(mix.soft_targets(&[0, 1, 2], 2, 0.0).is_err());
         assert!(mix.soft_targets(&[0, 1], 2, 0.0).is_err());
+    }
+
+    #[test]
+    fn a_share_of_batches_needs_a_way_to_mix_them() {
+        let usual = Mixing::default();
+        let error = Mixing { p: 0.5, ..usual }.check_use().unwrap_err().to_string();
+        assert!(error.contains("`mix.p` is 0.5") && error.contains("`mix.cutmix`"), "{error}");
+        for used in [usual, Mixing { p: 0.5, cutmix: 1.0, ..usual }, Mixing { p: 0.5, mixup: 0.2, ..usual }] {
+            assert!(used.check_use().is_ok());
+        }
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl Parser {
     pub(super) fn parse(
         &mut self,
         line: &str,
-        exists: &dyn Fn(&str) -> bool,
+        exists: impl FnOnce(&str) -> bool,
     ) -> Result<Option<Record>, String> {
         let record = match self {
             Self::Json => Some(parse_json(line)?),
@@ -210,7 +210,7 @@ impl Table {
         Self { separator, reader, line, text, ends, columns: None }
     }
 
-    fn parse(&mut self, line: &str, exists: &dyn Fn(&str) -> bool) -> Result<Option<Record>, String> {
+    fn parse(&mut self, line: &str, exists: impl FnOnce(&str) -> bool) -> Result<Option<Record>, String> {
         let known = self.columns;
         let separator = if self.separator == b'\t' { "tabs" } else { "commas" };
         let fields = self.fields(line)?;

@@ -383,6 +383,7 @@ fn parts_are_found() {
         ("train-0000%-of-00002.parquet", "validation-00000-of-00001.parquet", "test-00000-of-00001.parquet"),
         ("data/train-0000%-of-00002-0f1e.parquet", "data/validation-00000.parquet", "data/test.parquet"),
         ("train/000%.parquet", "val/0000.parquet", "test/0000.parquet"),
+        ("default/train/000%.parquet", "default/validation/0000.parquet", "default/test/0000.parquet"),
     ] {
         let root = tempfile::tempdir().unwrap();
         part(4).write(&root.path().join(train.replace('%', "0")));
@@ -397,6 +398,21 @@ fn parts_are_found() {
         let one = DataSet::open(root.path().join(valid)).unwrap();
         assert_eq!(one.description, "Found 2 images in 2 classes");
     }
+    let root = tempfile::tempdir().unwrap();
+    part(2).write(&root.path().join("data/train-00000-of-00002.parquet"));
+    let error = DataSet::open(root.path()).unwrap_err().to_string();
+    assert!(error.contains("data/train-00001-of-00002") && error.contains("is not there"), "{error}");
+    part(2).write(&root.path().join("data/train-00001-of-00002.parquet"));
+    part(2).write(&root.path().join("data/unsupervised-00000-of-00001.parquet"));
+    let set = DataSet::open(root.path()).unwrap();
+    assert_eq!((set.train.len(), set.left_out.len()), (4, 1));
+    assert!(set.left_out[0].contains("unsupervised") && set.description.contains("left out: unsupervised-0"));
+    let root = tempfile::tempdir().unwrap();
+    part(2).write(&root.path().join("train/0000.parquet"));
+    part(2).write(&root.path().join("unsupervised/0000.parquet"));
+    let set = DataSet::open(root.path()).unwrap();
+    assert_eq!((set.train.len(), set.left_out.len()), (2, 1));
+    assert!(set.left_out[0].contains("unsupervised") && set.description.ends_with("left out: unsupervised"));
     let root = tempfile::tempdir().unwrap();
     part(2).write(&root.path().join("0000.parquet"));
     part(2).write(&root.path().join("0001.parquet"));

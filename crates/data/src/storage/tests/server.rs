@@ -17,8 +17,16 @@ pub(super) enum Fault {
     Late(u64),
     /// This status, and nothing else.
     Status(u16),
+    /// Files that are not there are forbidden.
+    Secret,
     /// Half of the bytes that were promised.
     Short,
+    /// As many bytes of a part as the client takes.
+    Endless,
+    /// Files are sent whole, whatever part is asked for.
+    Whole,
+    /// Files are sent with something other in their place, which is said to be compressed.
+    Compressed,
     /// The connection breaks before an answer.
     Reset,
 }
@@ -35,6 +43,8 @@ struct Shared {
     answered: Mutex<BTreeMap<String, usize>>,
     fault: Box<dyn Fn(usize) -> Fault + Send + Sync>,
     tags: bool,
+    /// Answers do not tell when files changed.
+    undated: AtomicBool,
     closed: AtomicBool,
     /// Files that are answered as if they were written now.
     changed: AtomicBool,
@@ -55,6 +65,7 @@ impl Server {
             answered: Mutex::default(),
             fault: Box::new(fault),
             tags,
+            undated: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             changed: AtomicBool::new(false),
         });
@@ -76,6 +87,11 @@ impl Server {
     /// From now on every connection breaks.
     pub(super) fn close(&self) {
         self.shared.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on no answer tells when a file changed.
+    pub(super) fn forget_dates(&self) {
+        self.shared.undated.store(true, Ordering::Relaxed);
     }
 
     /// From now on every file has another entity tag.
@@ -112,6 +128,7 @@ impl Shared {
         let file = std::fs::read(self.root.join(path));
         let status = match (&file, fault) {
             (_, Fault::Status(status)) => status,
+            (Err(_), Fault::Secret) => 403,
             (Err(_), _) => 404,
             (Ok(_), _) => 200,
         };
@@ -124,21 +141,36 @@ impl Shared {
             (name.eq_ignore_ascii_case("range"))
                 .then(|| (from.parse().unwrap(), to.parse::<usize>().unwrap() + 1))
         });
+        let range = range.filter(|_| fault != Fault::Whole);
         let (from, to) = range.unwrap_or((0, bytes.len()));
         let part = &bytes[from..to.min(bytes.len())];
+        let part = if fault == Fault::Compressed && range.is_some() { &b"small"[..] } else { part };
         let mut answer = match range {
             Some(_) => {
                 format!("HTTP/1.1 206 Part\r\nContent-Range: bytes {from}-{}/{}\r\n", to - 1, bytes.len())
             }
             None => "HTTP/1.1 200 Fine\r\n".to_owned(),
         };
-        answer +=
-            &format!("Content-Length: {}\r\nLast-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n", part.len());
+        if fault == Fault::Compressed {
+            answer += "Content-Encoding: gzip\r\n";
+        }
+        answer += &match fault {
+            Fault::Endless if range.is_some() => "Content-Length: 1000000000000000\r\n".to_owned(),
+            _ => format!("Content-Length: {}\r\n", part.len()),
+        };
+        if !self.undated.load(Ordering::Relaxed) {
+            answer += "Last-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n";
+        }
         if self.tags {
             let changed = self.changed.load(Ordering::Relaxed);
             answer += &format!("ETag: \"{:x}-{changed}\"\r\n", crc32c::crc32c(&bytes));
         }
         answer += "\r\n";
+        if fault == Fault::Endless && range.is_some() {
+            let begun = stream.write_all(answer.as_bytes()).is_ok();
+            while begun && stream.write_all(&[b'x'; 1 << 16]).is_ok() {}
+            return false;
+        }
         let sent = if method == "HEAD" { &part[..0] } else { part };
         let sent = if fault == Fault::Short { &sent[..sent.len() / 2] } else { sent };
         let written = stream.write_all(answer.as_bytes()).and_then(|()| stream.write_all(sent)).is_ok();

@@ -6,7 +6,7 @@ fn records(format: Format, lines: &[&str]) -> Result<Vec<Record>, String> {
     let mut parser = Parser::new(format);
     let mut records = Vec::new();
     for line in lines {
-        records.extend(parser.parse(line, &|path| path.ends_with(".jpg"))?);
+        records.extend(parser.parse(line, |path| path.ends_with(".jpg"))?);
     }
     Ok(records)
 }
