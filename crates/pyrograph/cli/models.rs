@@ -5,7 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use pyrograph::model::{InputShape, ModelConfig, macs};
+use pyrograph::burn::tensor::Device;
+use pyrograph::model::{
+    FcosConfig, InputShape, ModelConfig, NameInfo, ParamInfo, SegmentationConfig, macs, param_infos,
+};
 
 /// Arguments of `models`.
 #[derive(Debug, Args)]
@@ -15,42 +18,62 @@ pub(crate) struct ModelsArgs {
 }
 
 pub(crate) fn run(args: &ModelsArgs) -> Result<ExitCode> {
-    if let Some(filter) = &args.filter
-        && !ModelConfig::names().iter().any(|info| info.name.contains(filter.as_str()))
-    {
+    let wanted = |name: &str| args.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
+    let mut rows = Vec::new();
+    for info in ModelConfig::names().iter().filter(|info| wanted(info.name)) {
+        let config = ModelConfig::from_name(info.name, own(info), info.classes)?;
+        rows.push((*info, config.parameters(), macs(info.name), info.compared_with()));
+    }
+    // Logits alone are compared: training them is still to come.
+    for info in SegmentationConfig::names().filter(|info| wanted(info.name)) {
+        let network = SegmentationConfig::from_name(info.name, own(&info), info.classes)?;
+        let parameters = count(&param_infos(&network.init(0, &Device::default())));
+        rows.push((info, parameters, None, Some("torchvision")));
+    }
+    for info in FcosConfig::names().filter(|info| wanted(info.name)) {
+        let network = FcosConfig::from_name(info.name, own(&info), info.classes)?;
+        let parameters = count(&param_infos(&network.init(0, &Device::default())));
+        rows.push((info, parameters, None, Some("torchvision")));
+    }
+    if let (Some(filter), true) = (&args.filter, rows.is_empty()) {
         bail!("no network has `{filter}` in its name; `pyrograph models` lists all");
     }
     let mut out = std::io::stdout().lock();
     let head = ["name", "parameters", "MACs", "input", "equals"];
     writeln!(
         out,
-        "{:<22} {:>11} {:>9}  {:<9} {:<11} description",
+        "{:<28} {:>11} {:>9}  {:<9} {:<11} description",
         head[0], head[1], head[2], head[3], head[4]
     )?;
-    for info in ModelConfig::names() {
-        if args.filter.as_ref().is_some_and(|filter| !info.name.contains(filter.as_str())) {
-            continue;
-        }
-        let input =
-            InputShape { channels: info.channels, height: info.default_size, width: info.default_size };
-        let config = ModelConfig::from_name(info.name, input, info.classes)?;
-        let macs = macs(info.name).map_or_else(String::new, |macs| format!("{:.2} G", macs as f64 / 1e9));
+    for (info, parameters, macs, compared_with) in rows {
+        let macs = macs.map_or_else(|| "-".into(), |macs| format!("{:.2} G", macs as f64 / 1e9));
         writeln!(
             out,
-            "{:<22} {:>11} {macs:>9}  {:<9} {:<11} {}",
+            "{:<28} {parameters:>11} {macs:>9}  {:<9} {:<11} {}",
             info.name,
-            config.parameters(),
-            input.to_string(),
-            info.compared_with().unwrap_or("-"),
+            own(&info).to_string(),
+            compared_with.unwrap_or("-"),
             info.description
         )?;
     }
     if args.filter.is_none() {
         writeln!(
             out,
-            "\nMACs: multiply-accumulate operations for one image. equals: the library whose logits, loss and gradients the network gives;\n\
-             with a dash, only the number of its parameters was compared."
+            "\nMACs: multiply-accumulate operations for one image. equals: the library whose logits the network gives, and of those that classify\n\
+             loss and gradients, too; with a dash, only the number of its parameters was compared. Networks that segment and detect are for the\n\
+             library; the program trains those that classify."
         )?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The images that a network was made for.
+fn own(info: &NameInfo) -> InputShape {
+    InputShape { channels: info.channels, height: info.default_size, width: info.default_size }
+}
+
+/// Learned values.
+fn count(params: &[ParamInfo]) -> usize {
+    let learned = params.iter().filter(|param| param.learned);
+    learned.map(|param| param.shape.iter().product::<usize>()).sum()
 }
