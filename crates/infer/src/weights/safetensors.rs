@@ -78,9 +78,13 @@ impl SafetensorsFile {
             }
         };
         let (from, to) = info.data_offsets;
-        let mut bytes = vec![0; to - from];
+        // Not filled with zeros first: the header was checked, so as many bytes are there.
+        let mut bytes = Vec::with_capacity(to - from);
         file.seek(SeekFrom::Start(*start + from as u64)).map_err(io)?;
-        file.read_exact(&mut bytes).map_err(io)?;
+        file.by_ref().take((to - from) as u64).read_to_end(&mut bytes).map_err(io)?;
+        if bytes.len() < to - from {
+            return Err(io(std::io::ErrorKind::UnexpectedEof.into()));
+        }
         Ok(TensorData::from_bytes_vec(bytes, info.shape.clone(), dtype).convert::<f32>())
     }
 }
