@@ -369,3 +369,81 @@ fn images_that_cannot_be_read_are_replaced_up_to_the_share_that_is_allowed() {
         &["cannot be read"],
     );
 }
+
+#[test]
+fn training_starts_from_the_weights_of_another_run() {
+    let place = place();
+    photos(place.path(), 12);
+    let train = |more: &[&str]| {
+        let usual = ["train", "photos", "--epochs", "2", "--batch", "4", "--lr", "0.02"];
+        pyrograph(place.path(), &[&usual[..], more].concat())
+    };
+    assert_eq!(train(&["--out", "first"]).code, Some(0));
+    // A third class: the network is the same, its head is new.
+    let third = place.path().join("photos/green");
+    fs::create_dir(&third).unwrap();
+    for n in 0..12u8 {
+        RgbImage::from_pixel(12, 10, Rgb([n, 180, 9])).save(third.join(format!("{n}.png"))).unwrap();
+    }
+    let frozen = ["--weights", "first", "--set", "start.freeze_epochs=2", "--out", "second"];
+    let ran = train(&frozen);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stdout.contains("Weights from first; new: fc2.weight, fc2.bias"), "{}", ran.stdout);
+    let tensors = |run: &str| {
+        let path = place.path().join(run).join("best.safetensors");
+        pyrograph::infer::read_weights(path).unwrap()
+    };
+    let (first, second) = (tensors("first"), tensors("second"));
+    // What is frozen keeps every bit, running statistics, too.
+    for (name, tensor) in &second {
+        let kept = !name.starts_with("fc");
+        assert_eq!(first.get(name) == Some(tensor), kept, "{name}");
+    }
+    refused(
+        place.path(),
+        &["train", "photos", "--model", "resnet20", "--weights", "first", "--out", "x"],
+        &["first: ", "tensor `conv1.weight` is", "are these weights of a resnet20?"],
+    );
+    assert!(!place.path().join("x").exists());
+}
+
+#[test]
+fn weights_of_others_become_a_model_file() {
+    let place = place();
+    photos(place.path(), 4);
+    let fixture = |name: &str| {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("crates/infer/src/weights/fixtures")
+            .join(name)
+            .display()
+            .to_string()
+    };
+    let convert = ["convert", &fixture("whole_model.pt"), "--model", "resnet18", "-o", "x.safetensors"];
+    refused(place.path(), &convert, &["torch.nn.modules.container.Sequential", "Nothing in it was run"]);
+    let convert = ["convert", &fixture("zip.pt"), "--model", "resnet18", "-o", "x.safetensors"];
+    refused(place.path(), &convert, &["zip.pt", "tensor `conv1.weight` is missing"]);
+    refused(place.path(), &["convert", "gone.pth", "--model", "resnet18", "-o", "x"], &["gone.pth"]);
+    // A model file's tensors are weights like any others.
+    let trained = pyrograph(
+        place.path(),
+        &["train", "photos", "--epochs", "1", "--size", "32", "--model", "resnet20", "--out", "run"],
+    );
+    assert_eq!(trained.code, Some(0), "{}", trained.stderr);
+    fs::write(place.path().join("names.txt"), "blue\nred\n").unwrap();
+    let run = [
+        "convert",
+        "run/best.safetensors",
+        "--model",
+        "resnet20",
+        "-o",
+        "x.safetensors",
+        "--classes",
+        "names.txt",
+    ];
+    let ran = pyrograph(place.path(), &run);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stdout.contains("2 classes"), "{}", ran.stdout);
+    let predicted = pyrograph(place.path(), &["predict", "x.safetensors", "photos/red/0.png"]);
+    assert_eq!(predicted.code, Some(0), "{}", predicted.stderr);
+    assert!(!place.path().join("x").exists());
+}

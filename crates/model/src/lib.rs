@@ -65,7 +65,7 @@ pub use params::{
     ParamError, ParamInfo, ReferenceNames, classes_of, is_counter, load_backbone, load_tensors,
     named_tensors, param_infos,
 };
-pub use position::resize_position_embedding;
+pub use position::{fit_image_size, resize_position_embedding};
 pub use regnet::{RegNet, RegNetConfig};
 pub use resnet::{ResNet, ResNetConfig, Stem};
 pub use segmentation::{SegmentationConfig, SegmentationNetwork, Segmenter};

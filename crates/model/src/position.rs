@@ -1,8 +1,10 @@
 //! Position embeddings for another image size.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::TensorData;
 
-use crate::ParamError;
+use crate::{ModelConfig, ParamError};
 
 /// The position embedding of a vision transformer for another grid of patches, so that weights learned on images of one size start a
 /// network for another: antialiased bicubic interpolation, as timm's. What stands before the patches, a class token's position, is kept.
@@ -42,6 +44,29 @@ pub fn resize_position_embedding(
     output.resize((before + to[0] * to[1]) * width, 0.0);
     blend(&wide, to[1] * width, &rows, &mut output[before * width..]);
     Ok(TensorData::new(output, [1, before + to[0] * to[1], width]))
+}
+
+/// `tensors` learned on images of another size, for those of `config`: the position embedding of a vision transformer is resized, which must
+/// have been learned on square images. Other networks take any size.
+///
+/// # Errors
+///
+/// As [`resize_position_embedding`].
+pub fn fit_image_size(
+    config: &ModelConfig,
+    tensors: &mut BTreeMap<String, TensorData>,
+) -> Result<(), ParamError> {
+    let ModelConfig::ViT(vit) = config else { return Ok(()) };
+    let names = ["pos_embed", "encoder.pos_embedding"];
+    let Some((_, embedding)) = tensors.iter_mut().find(|(name, _)| names.contains(&name.as_str())) else {
+        return Ok(());
+    };
+    let (to, tokens) = (vit.grid(), embedding.shape().to_vec().get(1).copied().unwrap_or(0));
+    let side = tokens.saturating_sub(1).isqrt();
+    if side * side + 1 == tokens && [side; 2] != to {
+        *embedding = resize_position_embedding(embedding, [side; 2], to)?;
+    }
+    Ok(())
 }
 
 /// What one target is made of: the first source, and the weight of each from there on.
@@ -116,6 +141,23 @@ mod tests {
         let tokens = 1 + rows * columns;
         let values: Vec<f32> = (0..2 * tokens).map(|n| (f64::from(n as u32) * 0.7).sin() as f32).collect();
         TensorData::new(values, [1, tokens, 2])
+    }
+
+    #[test]
+    fn weights_of_one_image_size_start_a_network_for_another() {
+        let config = |height, width| {
+            let input = crate::InputShape { channels: 3, height, width };
+            ModelConfig::from_name("vit_tiny_patch16_224", input, 5).unwrap()
+        };
+        let device = burn::tensor::Device::flex();
+        let learned = || crate::named_tensors(&config(32, 32).init(1, &device)).into_iter().collect();
+        let other = config(48, 64);
+        let load = |tensors| crate::load_tensors(other.init(2, &device), tensors);
+        assert!(matches!(load(learned()), Err(ParamError::Shape { .. })));
+        let mut tensors: BTreeMap<String, TensorData> = learned();
+        fit_image_size(&other, &mut tensors).unwrap();
+        assert_eq!(tensors["pos_embed"].shape().to_vec(), [1, 13, 192]);
+        assert!(load(tensors).is_ok());
     }
 
     #[test]

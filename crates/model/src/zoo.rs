@@ -247,8 +247,7 @@ impl ConfigError {
 
     /// No network among `known` is called `name`.
     pub(crate) fn unknown<'a>(name: &str, known: impl IntoIterator<Item = &'a NameInfo>) -> Self {
-        let likeness = |info: &NameInfo| strsim::jaro_winkler(info.name, name);
-        let nearest = known.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+        let nearest = known.into_iter().min_by_key(|info| strsim::damerau_levenshtein(info.name, name));
         Self::UnknownName { name: name.to_owned(), nearest: nearest.map_or("", |info| info.name) }
     }
 }

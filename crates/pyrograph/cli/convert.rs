@@ -7,7 +7,9 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use pyrograph::data::{Pipeline, Preprocess};
 use pyrograph::infer::{ModelFile, read_weights};
-use pyrograph::model::{InputShape, ModelConfig, classes_of, default_device, load_backbone, load_tensors};
+use pyrograph::model::{
+    InputShape, ModelConfig, classes_of, default_device, fit_image_size, load_backbone, load_tensors,
+};
 
 use super::on_disk::{refuse_input_address, refuse_output_address};
 use super::{program, say};
@@ -70,7 +72,7 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode> {
         refuse_input_address(path)?;
     }
     let (device, _) = default_device()?;
-    let tensors = read_weights(&args.weights)?;
+    let mut tensors = read_weights(&args.weights)?;
     let mut config = own(&args.model, args.size)?;
     let class_names = match &args.classes {
         Some(path) => Some(read_names(path)?),
@@ -93,6 +95,7 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode> {
     config.check()?;
     let model = config.init(0, &device);
     let weights = || args.weights.display().to_string();
+    fit_image_size(&config, &mut tensors).with_context(weights)?;
     let (model, kept) = match args.allow_missing {
         Some(Missing::Head) => load_backbone(model, tensors).with_context(weights)?,
         None => (load_tensors(model, tensors).with_context(weights)?, Vec::new()),

@@ -8,7 +8,7 @@ use pyrograph_data::source::{Scan, Source, Subset, split};
 use pyrograph_data::transform::{Draws, Scene};
 use pyrograph_data::{DataSet, Image, OnError, Pipeline, PixelStats, Preprocess, cache_folder, pixel_stats};
 use pyrograph_infer::{ModelFile, read_weights};
-use pyrograph_model::{InputShape, Model, ModelConfig, load_backbone, named_tensors};
+use pyrograph_model::{InputShape, Model, ModelConfig, fit_image_size, load_backbone, named_tensors};
 
 use crate::{DataRecipe, Error, Recipe, Result};
 
@@ -104,7 +104,8 @@ impl Plan {
         }
 
         let look = Look::at(train.as_ref(), recipe.data.on_error())?;
-        let channels = *recipe.data.channels.get_or_insert(look.channels);
+        let expected = start.as_ref().map(Pretrained::channels);
+        let channels = *recipe.data.channels.get_or_insert(expected.unwrap_or(look.channels));
         let native = look.common_size.filter(|&(height, width)| height.max(width) <= LARGEST_NATIVE);
         let (height, width, steps, augment) = match (recipe.data.size, native) {
             (None, Some((height, width))) => (height, width, String::new(), NO_AUGMENT.into()),
@@ -176,7 +177,9 @@ impl Plan {
     fn start(&self, device: &Device) -> Result<(Model, Vec<String>)> {
         let model = self.model.init(self.recipe.seed, device);
         let Some(weights) = &self.weights else { return Ok((model, Vec::new())) };
-        load_backbone(model, weights.clone()).map_err(|source| Error::Start {
+        let mut weights = weights.clone();
+        let fitted = fit_image_size(&self.model, &mut weights);
+        fitted.and_then(|()| load_backbone(model, weights)).map_err(|source| Error::Start {
             path: self.recipe.start.weights.clone(),
             model: self.recipe.model.clone(),
             source,
@@ -213,6 +216,11 @@ impl Pretrained {
             }
             Err(other) => Err(other.into()),
         }
+    }
+
+    /// The channels that the weights expect: those of ImageNet's photos where nothing says otherwise.
+    fn channels(&self) -> u8 {
+        self.file.as_ref().map_or(3, |file| file.preprocess.channels)
     }
 
     /// What the weights expect: the normalization they were trained with, which is ImageNet's where nothing says otherwise.

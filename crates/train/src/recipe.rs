@@ -79,7 +79,7 @@ pub struct DataRecipe {
     /// the same and at most 64, otherwise 128.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u32>,
-    /// 1 (gray) or 3 (colour). Without it: what the images have.
+    /// 1 (gray) or 3 (colour). Without it: what the images have, or what the weights expect that training starts from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<u8>,
     /// Whether values are brought to mean 0 and deviation 1 a channel, measured on the training images.

@@ -261,6 +261,12 @@ fn a_configuration_knows_its_name() {
 
 #[test]
 fn an_unknown_name_gets_the_nearest() {
+    for (name, nearest) in
+        [("resnet21", "resnet20"), ("swin_tiny", "swin_t"), ("efficientnet-b0", "efficientnet_b0")]
+    {
+        let error = ModelConfig::from_name(name, config("mlp").input(), 10).unwrap_err().to_string();
+        assert!(error.contains(&format!("did you mean `{nearest}`")), "{error}");
+    }
     let error = ModelConfig::from_name("resnet19", config("mlp").input(), 10).unwrap_err();
     assert!(error.to_string().contains("did you mean `resnet18`"), "{error}");
 }
