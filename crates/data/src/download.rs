@@ -1,44 +1,24 @@
 //! Well-known image sets over https: opt-in, checked against known hashes, resumed where a transfer broke off.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+mod transfer;
+
+use std::fs::{self, File};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use flate2::read::GzDecoder;
-use sha2::{Digest, Sha256};
 
+pub use self::transfer::{Length, RemoteFile, transfer};
 use crate::{Error, ErrorKind, Result};
 
 /// The names that [`fetch`] knows.
 pub const NAMES: [&str; 4] = crate::discover::NAMED;
 
-/// How often a transfer that breaks off is taken up again.
-const ATTEMPTS: u32 = 5;
 /// More than a file of the CIFAR archives has.
 const MAX_ENTRY_BYTES: u64 = 256 << 20;
 
-/// A file on a server whose contents are known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RemoteFile {
-    /// Where it is.
-    pub url: &'static str,
-    /// The SHA-256 of its bytes, in lower-case hexadecimal.
-    pub sha256: &'static str,
-    /// Its length in bytes.
-    pub bytes: u64,
-}
-
-impl RemoteFile {
-    /// The last part of the address.
-    #[must_use]
-    pub fn file_name(&self) -> &'static str {
-        self.url.rsplit('/').next().unwrap_or(self.url)
-    }
-}
-
 const fn remote(url: &'static str, sha256: &'static str, bytes: u64) -> RemoteFile {
-    RemoteFile { url, sha256, bytes }
+    RemoteFile { url, sha256, length: Length::Exactly(bytes) }
 }
 
 /// The files torchvision fetches.
@@ -147,145 +127,6 @@ fn fetch_archive(
     Ok(folder.to_owned())
 }
 
-/// Fetches `file` to the path `to`, through `to` with `.part` added, which a later call takes up where this
-/// one broke off. Nothing appears at `to` before its length and hash are right; a file that is already there
-/// and right is kept.
-///
-/// # Errors
-///
-/// When the server cannot be reached, the transfer keeps breaking off, the file is longer than
-/// `file.bytes`, its hash is another, or the disk cannot be written.
-pub fn transfer(file: &RemoteFile, to: &Path, progress: &mut dyn FnMut(&str, u64, u64)) -> Result<()> {
-    let at = |e: std::io::Error| Error::at(to, e);
-    if to.metadata().is_ok_and(|m| m.len() == file.bytes) && hash_of(to)? == file.sha256 {
-        return Ok(());
-    }
-    let mut part = to.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let mut out = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .read(true)
-        .open(&part)
-        .map_err(|e| Error::at(&part, e))?;
-    let agent = ureq::Agent::config_builder()
-        .https_only(file.url.starts_with("https:"))
-        .http_status_as_error(false)
-        .timeout_connect(Some(Duration::from_secs(30)))
-        .timeout_recv_response(Some(Duration::from_secs(60)))
-        .timeout_per_read(Some(Duration::from_secs(60)))
-        .build()
-        .new_agent();
-    let mut attempt = 0;
-    loop {
-        let have = out.metadata().map_err(at)?.len();
-        if have == file.bytes {
-            break;
-        }
-        let broken = match request(&agent, file, have, &mut out, progress)? {
-            None => continue,
-            Some(broken) => broken,
-        };
-        attempt += 1;
-        if attempt == ATTEMPTS {
-            let message =
-                format!("{broken}, {ATTEMPTS} times; run the same command again to go on from there");
-            return Err(failed(file, message));
-        }
-        std::thread::sleep(Duration::from_millis(100 << attempt));
-    }
-    out.sync_all().map_err(at)?;
-    drop(out);
-    let hash = hash_of(&part)?;
-    if hash != file.sha256 {
-        fs::remove_file(&part).map_err(|e| Error::at(&part, e))?;
-        let message = format!("its SHA-256 is {hash}, not {}; it was thrown away", file.sha256);
-        return Err(failed(file, message));
-    }
-    fs::rename(&part, to).map_err(at)
-}
-
-fn failed(file: &RemoteFile, what: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Download(format!("{}: {what}", file.url)))
-}
-
-/// One request for what is missing after the first `have` bytes, appended to `out`. What broke off and can
-/// be tried again is a text.
-fn request(
-    agent: &ureq::Agent,
-    file: &RemoteFile,
-    have: u64,
-    out: &mut File,
-    progress: &mut dyn FnMut(&str, u64, u64),
-) -> Result<Option<String>> {
-    let disk = |e: std::io::Error| failed(file, format!("it cannot be written: {e}"));
-    if have > file.bytes {
-        out.set_len(0).map_err(disk)?;
-        return Ok(None);
-    }
-    let mut request = agent.get(file.url);
-    if have > 0 {
-        request = request.header("Range", format!("bytes={have}-"));
-    }
-    let response = match request.call() {
-        Ok(response) => response,
-        Err(e) => return Ok(Some(format!("the server cannot be reached ({e})"))),
-    };
-    let mut have = have;
-    match response.status().as_u16() {
-        206 if resumes_at(&response, have) => {}
-        // The server sends everything from the start again.
-        200 => {
-            out.set_len(0).map_err(disk)?;
-            out.seek(SeekFrom::Start(0)).map_err(disk)?;
-            have = 0;
-        }
-        206 | 416 => {
-            out.set_len(0).map_err(disk)?;
-            return Ok(Some("the server cannot resume the transfer".into()));
-        }
-        status @ 500.. => return Ok(Some(format!("the server answers with status {status}"))),
-        status => return Err(failed(file, format!("the server answers with status {status}"))),
-    }
-    let mut body = response.into_body().into_reader();
-    let mut buffer = vec![0; 1 << 16];
-    while have < file.bytes {
-        let read = match body.read(&mut buffer) {
-            Ok(0) => return Ok(Some(format!("the transfer broke off at byte {have}"))),
-            Ok(read) => read,
-            Err(e) => return Ok(Some(format!("the transfer broke off at byte {have} ({e})"))),
-        };
-        if have + read as u64 > file.bytes {
-            out.set_len(0).map_err(disk)?;
-            return Err(failed(file, format!("it is longer than the {} bytes it should have", file.bytes)));
-        }
-        out.write_all(&buffer[..read]).map_err(disk)?;
-        have += read as u64;
-        progress(file.file_name(), have, file.bytes);
-    }
-    Ok(None)
-}
-
-fn resumes_at<B>(response: &ureq::http::Response<B>, have: u64) -> bool {
-    let range = response.headers().get("Content-Range").and_then(|value| value.to_str().ok());
-    range.is_some_and(|range| range.starts_with(&format!("bytes {have}-")))
-}
-
-fn hash_of(path: &Path) -> Result<String> {
-    let at = |e: std::io::Error| Error::at(path, e);
-    let mut file = File::open(path).map_err(at)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer).map_err(at)? {
-            0 => break,
-            read => hash.update(&buffer[..read]),
-        }
-    }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
 /// Takes the `.bin` and `.txt` files out of a `.tar.gz`, by their names alone: paths and links in the
 /// archive are of no consequence.
 fn unpack(archive: &Path, folder: &Path) -> Result<()> {
@@ -317,105 +158,9 @@ fn unpack(archive: &Path, folder: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::BufRead;
-    use std::net::TcpListener;
-
+    use super::transfer::hash_of;
     use super::*;
     use crate::testing::shared_data;
-
-    const CONTENT: &[u8] = b"0123456789abcdefghij";
-
-    /// A server on the loopback that gives each answer once, and the headers of each request.
-    fn serve(answers: Vec<Vec<u8>>) -> (&'static str, std::thread::JoinHandle<Vec<String>>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/file.gz", listener.local_addr().unwrap());
-        let server = std::thread::spawn(move || {
-            let mut requests = Vec::new();
-            for answer in answers {
-                let (mut stream, _) = listener.accept().unwrap();
-                let lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
-                let request: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-                requests.push(request.join("\n").to_lowercase());
-                stream.write_all(&answer).unwrap();
-            }
-            requests
-        });
-        (url.leak(), server)
-    }
-
-    fn answer(status: &str, headers: &str, claimed: usize, body: &[u8]) -> Vec<u8> {
-        let head =
-            format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {claimed}\r\n{headers}\r\n");
-        [head.as_bytes(), body].concat()
-    }
-
-    fn sha256(bytes: &[u8]) -> &'static str {
-        let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        hex.leak()
-    }
-
-    fn content_at(url: &'static str) -> RemoteFile {
-        RemoteFile { url, sha256: sha256(CONTENT), bytes: CONTENT.len() as u64 }
-    }
-
-    #[test]
-    fn a_broken_transfer_is_resumed_where_it_broke_off() {
-        let folder = tempfile::tempdir().unwrap();
-        let to = folder.path().join("file.gz");
-        let (url, server) = serve(vec![
-            answer("200 OK", "", 20, &CONTENT[..7]),
-            answer("206 Partial Content", "Content-Range: bytes 7-19/20\r\n", 13, &CONTENT[7..]),
-        ]);
-        let mut told = Vec::new();
-        transfer(&content_at(url), &to, &mut |name, have, all| told.push((name.to_owned(), have, all)))
-            .unwrap();
-        assert_eq!(fs::read(&to).unwrap(), CONTENT);
-        assert!(server.join().unwrap()[1].contains("range: bytes=7-"));
-        assert_eq!(told.last().unwrap(), &("file.gz".to_owned(), 20, 20));
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        // Nobody listens any more: what is right is not fetched again.
-        transfer(&content_at(url), &to, &mut |_, _, _| ()).unwrap();
-    }
-
-    #[test]
-    fn a_server_that_cannot_resume_starts_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let to = folder.path().join("file.gz");
-        fs::write(folder.path().join("file.gz.part"), b"wrong").unwrap();
-        let (url, server) = serve(vec![answer("200 OK", "", 20, CONTENT)]);
-        transfer(&content_at(url), &to, &mut |_, _, _| ()).unwrap();
-        assert_eq!(fs::read(&to).unwrap(), CONTENT);
-        assert!(server.join().unwrap()[0].contains("range: bytes=5-"));
-    }
-
-    #[test]
-    fn a_wrong_hash_or_length_leaves_nothing_behind() {
-        let folder = tempfile::tempdir().unwrap();
-        let to = folder.path().join("file.gz");
-        let (url, server) = serve(vec![answer("200 OK", "", 20, b"0123456789abcdefghiX")]);
-        let error = transfer(&content_at(url), &to, &mut |_, _, _| ()).unwrap_err().to_string();
-        assert!(error.contains("its SHA-256 is") && error.contains("127.0.0.1"), "{error}");
-        server.join().unwrap();
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-
-        let (url, server) = serve(vec![answer("200 OK", "", 40, &[CONTENT, CONTENT].concat())]);
-        let error = transfer(&content_at(url), &to, &mut |_, _, _| ()).unwrap_err().to_string();
-        assert!(error.contains("longer than the 20 bytes"), "{error}");
-        server.join().unwrap();
-        assert!(!to.exists());
-    }
-
-    #[test]
-    fn a_refusal_is_final() {
-        let folder = tempfile::tempdir().unwrap();
-        let (url, server) = serve(vec![answer("404 Not Found", "", 0, b"")]);
-        let error = transfer(&content_at(url), &folder.path().join("x"), &mut |_, _, _| ()).unwrap_err();
-        assert!(error.to_string().contains("status 404"), "{error}");
-        server.join().unwrap();
-        assert!(
-            fetch("imagenet", folder.path(), &mut |_, _, _| ()).unwrap_err().to_string().contains("mnist")
-        );
-    }
 
     #[test]
     fn only_wanted_files_are_unpacked_and_only_into_the_folder() {
@@ -447,12 +192,18 @@ mod tests {
     }
 
     #[test]
+    fn an_unknown_name_is_refused_with_those_that_are_known() {
+        let error = fetch("imagenet", Path::new("nowhere"), &mut |_, _, _| ()).unwrap_err();
+        assert!(error.to_string().contains("mnist"), "{error}");
+    }
+
+    #[test]
     fn the_known_files_have_their_hashes() {
         for (name, files) in [("mnist_idx", MNIST), ("fashion_mnist_idx", FASHION_MNIST)] {
             let Some(folder) = shared_data(name) else { continue };
             for file in files {
                 let path = folder.join(file.file_name());
-                assert_eq!(path.metadata().unwrap().len(), file.bytes);
+                assert_eq!(Length::Exactly(path.metadata().unwrap().len()), file.length);
                 assert_eq!(hash_of(&path).unwrap(), file.sha256);
             }
         }

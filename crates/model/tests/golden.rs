@@ -5,6 +5,8 @@
 //! the repository: where `shared/golden/models.json` is found above this crate, or below the folder that
 //! `PYROGRAPH_SHARED` names, they are checked; elsewhere the tests say so and pass. VGG's, with its 133 million parameters, runs with
 //! `cargo test -p pyrograph-model --test golden -- --ignored`.
+//!
+//! `PYROGRAPH_TEST_DEVICE` names the device they run on, for example `wgpu` with feature `wgpu`; without it they run on `flex`.
 
 // Clippy takes only the `#[test]` functions for tests, not what they call.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -16,7 +18,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Gradients, Int, Tensor, TensorData};
 use pyrograph_model::{
     FcosConfig, InputShape, Model, ModelConfig, ReferenceNames, SegmentationConfig, cross_entropy,
-    is_counter, load_tensors, named_tensors, param_infos,
+    is_counter, load_tensors, named_tensors, param_infos, parse_device,
 };
 use serde_json::Value;
 
@@ -148,8 +150,9 @@ fn fcos_resnet50_fpn_equals_torchvision() {
     let name = "torchvision/fcos_resnet50_fpn";
     let Some(golden) = golden(name) else { return skipped() };
     let config = FcosConfig::from_name("fcos_resnet50_fpn", input(&golden), 21).unwrap();
-    let network = filled(config.init(0, &Device::flex()), &golden);
-    let output = network.forward(image(&golden, &Device::flex()));
+    let device = device();
+    let network = filled(config.init(0, &device), &golden);
+    let output = network.forward(image(&golden, &device));
 
     let shapes: Vec<Value> = output.levels.iter().map(|level| level.dims().to_vec().into()).collect();
     assert_eq!(Value::from(shapes), golden["levels"]);
@@ -210,8 +213,9 @@ fn check_segmentation(name: &str) {
     let Some(golden) = golden(name) else { return skipped() };
     let network = name.split('/').next_back().unwrap();
     let config = SegmentationConfig::from_name(network, input(&golden), 21).unwrap();
-    let network = filled(config.init(0, &Device::flex()), &golden);
-    let output = network.forward(image(&golden, &Device::flex()));
+    let device = device();
+    let network = filled(config.init(0, &device), &golden);
+    let output = network.forward(image(&golden, &device));
 
     let dims @ [batch, classes, height, width] = output.dims();
     assert_eq!(Value::from(dims.to_vec()), golden["eval_out_shape"]);
@@ -228,7 +232,8 @@ fn check_segmentation(name: &str) {
 fn compare(name: &str, classes: usize, golden: &Value, precision: DType) {
     let number = |key: &str| golden[key].as_f64().unwrap();
     let config = ModelConfig::from_name(name, input(golden), classes).unwrap();
-    let device = Device::flex();
+    // GPUs have no f64.
+    let device = if precision == DType::F64 { Device::flex() } else { device() };
     let logits = values(filled(config.init(0, &device), golden).forward(image(golden, &device)));
     let rows: Vec<&[f32]> = logits.chunks(classes).collect();
     let first: Vec<f64> = rows.iter().flat_map(|row| &row[..8]).map(|&v| f64::from(v)).collect();
@@ -280,6 +285,11 @@ fn compare(name: &str, classes: usize, golden: &Value, precision: DType) {
             assert!(off < 1e-4, "{name}: {key} off by {off}");
         }
     }
+}
+
+fn device() -> Device {
+    let name = std::env::var("PYROGRAPH_TEST_DEVICE");
+    parse_device(name.as_deref().unwrap_or("flex")).unwrap()
 }
 
 /// The images that a reference was given.
