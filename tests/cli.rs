@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use image::{Rgb, RgbImage};
+use pyrograph::burn::tensor::Device;
+use pyrograph::model::{InputShape, ModelConfig, named_tensors};
 use tempfile::TempDir;
 
 struct Ran {
@@ -405,6 +407,50 @@ fn training_starts_from_the_weights_of_another_run() {
         &["first: ", "tensor `conv1.weight` is", "are these weights of a resnet20?"],
     );
     assert!(!place.path().join("x").exists());
+}
+
+#[test]
+fn parts_can_be_kept_from_learning_and_activations_from_memory() {
+    let place = place();
+    photos(place.path(), 12);
+    let train = |set: &str, out: &str| {
+        let usual =
+            ["train", "photos", "--size", "32", "--model", "resnet20", "--epochs", "1", "--batch", "8"];
+        let ran = pyrograph(place.path(), &[&usual[..], &["--set", set, "--out", out]].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        pyrograph::infer::read_weights(place.path().join(out).join("best.safetensors")).unwrap()
+    };
+    let (plain, again) = (train("seed=0", "plain"), train("gradient_checkpointing=true", "again"));
+    assert!(plain == again, "computing activations again changes what is learned");
+    let kept = train("start.freeze=[\"conv1\", \"layer1\"]", "kept");
+    let moved = |name: &str| plain[name] != kept[name];
+    assert!(moved("linear.weight") && moved("conv1.weight") && moved("layer1.0.conv1.weight"));
+    let input = InputShape { channels: 3, height: 32, width: 32 };
+    let new = ModelConfig::from_name("resnet20", input, 2).unwrap().init(0, &Device::flex());
+    for (name, tensor) in named_tensors(&new) {
+        let fixed = ["conv1.", "layer1."].iter().any(|part| name.starts_with(part)) && !name.contains("bn");
+        assert!(!fixed || kept[&name] == tensor, "{name}");
+    }
+    refused(
+        place.path(),
+        &["train", "photos", "--model", "resnet20", "--set", "start.freeze=[\"stem\"]", "--out", "x"],
+        &["start.freeze", "`stem`", "conv1"],
+    );
+}
+
+#[test]
+fn published_weights_are_known_by_name() {
+    let place = place();
+    photos(place.path(), 4);
+    let listed = pyrograph(place.path(), &["models", "resnet50"]);
+    assert!(listed.stdout.contains("torchvision/resnet50.v2 "), "{}", listed.stdout);
+    refused(place.path(), &["convert", "gone.pth", "-o", "x"], &["--model"]);
+    let unknown = ["train", "photos", "--weights", "torchvision/resnet5O", "--out", "x"];
+    refused(place.path(), &unknown, &["did you mean `torchvision/resnet50`"]);
+    if !cfg!(feature = "download") {
+        let convert = ["convert", "timm/resnet18d", "-o", "x"];
+        refused(place.path(), &convert, &["resnet18d_ra2-48a79e06.pth", "--features download"]);
+    }
 }
 
 #[test]

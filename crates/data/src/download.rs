@@ -17,12 +17,12 @@ pub const NAMES: [&str; 4] = crate::discover::NAMED;
 /// More than a file of the CIFAR archives has.
 const MAX_ENTRY_BYTES: u64 = 256 << 20;
 
-const fn remote(url: &'static str, sha256: &'static str, bytes: u64) -> RemoteFile {
+const fn remote(url: &'static str, sha256: &'static str, bytes: u64) -> RemoteFile<'static> {
     RemoteFile { url, sha256, length: Length::Exactly(bytes) }
 }
 
 /// The files torchvision fetches.
-const MNIST: [RemoteFile; 4] = [
+const MNIST: [RemoteFile<'static>; 4] = [
     remote(
         "https://ossci-datasets.s3.amazonaws.com/mnist/train-images-idx3-ubyte.gz",
         "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
@@ -46,7 +46,7 @@ const MNIST: [RemoteFile; 4] = [
 ];
 
 /// The files Keras fetches: the authors' own server has no https.
-const FASHION_MNIST: [RemoteFile; 4] = [
+const FASHION_MNIST: [RemoteFile<'static>; 4] = [
     remote(
         "https://storage.googleapis.com/tensorflow/tf-keras-datasets/train-images-idx3-ubyte.gz",
         "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
@@ -69,12 +69,12 @@ const FASHION_MNIST: [RemoteFile; 4] = [
     ),
 ];
 
-const CIFAR_10: RemoteFile = remote(
+const CIFAR_10: RemoteFile<'static> = remote(
     "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
     "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
     170_052_171,
 );
-const CIFAR_100: RemoteFile = remote(
+const CIFAR_100: RemoteFile<'static> = remote(
     "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
     "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
     168_513_733,
@@ -111,7 +111,7 @@ pub fn fetch(name: &str, cache: &Path, progress: &mut dyn FnMut(&str, u64, u64))
 }
 
 fn fetch_archive(
-    file: &RemoteFile,
+    file: &RemoteFile<'_>,
     cache: &Path,
     folder: &Path,
     progress: &mut dyn FnMut(&str, u64, u64),

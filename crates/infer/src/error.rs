@@ -30,6 +30,26 @@ pub enum Error {
         /// Which part is missing or unreadable.
         reason: String,
     },
+    /// Nobody published weights under this name, as far as this crate knows.
+    #[error(
+        "no published weights are called `{name}`; did you mean `{nearest}`? (`pyrograph models` lists all)"
+    )]
+    UnknownWeights {
+        /// The name asked for.
+        name: String,
+        /// The nearest that exists.
+        nearest: String,
+    },
+    /// Published weights are wanted, and this build does not fetch them.
+    #[error(
+        "the weights {name} have to be fetched: rebuild with `--features download`, or fetch {url} yourself and give the file's path"
+    )]
+    NotFetched {
+        /// The weights.
+        name: String,
+        /// Where they are.
+        url: String,
+    },
     /// The file holds no tensors.
     #[error("{path}: there are no weights in it", path = path.display())]
     NoWeights {

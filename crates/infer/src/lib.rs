@@ -3,11 +3,12 @@
 //! Read in this order:
 //!
 //! 1. [`ModelFile`]: weights, architecture, preprocessing and class names in one `.safetensors` file.
-//! 2. [`Predictor`]: images in, classes with probabilities out.
-//! 3. [`Tally`]: loss, top-1, top-5 and the confusion matrix, counted from logits.
-//! 4. [`align`]: data whose classes are the model's.
-//! 5. [`tensor_loader`]: batches on a device.
-//! 6. [`evaluate`]: a tally over a whole image set, with the worst mistakes.
+//! 2. [`PublishedWeights`], [`find_weights`], [`read_weights`]: weights that others trained.
+//! 3. [`Predictor`]: images in, classes with probabilities out.
+//! 4. [`Tally`]: loss, top-1, top-5 and the confusion matrix, counted from logits.
+//! 5. [`align`]: data whose classes are the model's.
+//! 6. [`tensor_loader`]: batches on a device.
+//! 7. [`evaluate`]: a tally over a whole image set, with the worst mistakes.
 
 mod align;
 mod error;
@@ -25,4 +26,4 @@ pub use model_file::ModelFile;
 pub use predictor::{Prediction, Predictor};
 pub use tally::{Tally, Verdict};
 pub use tensor_loader::tensor_loader;
-pub use weights::read_weights;
+pub use weights::{PublishedWeights, View, find_weights, read_weights};

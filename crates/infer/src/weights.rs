@@ -4,6 +4,7 @@
 //! interprets the few calls that rebuild tensors, and what refers to anything else is refused by name ([`pickle`]).
 
 mod pickle;
+mod published;
 mod pytorch;
 mod safetensors;
 
@@ -14,6 +15,7 @@ use std::path::Path;
 
 use burn::tensor::TensorData;
 
+pub use self::published::{PublishedWeights, View, find_weights};
 pub(crate) use self::safetensors::SafetensorsFile;
 use crate::{Error, Result};
 
@@ -39,7 +41,28 @@ pub fn read_weights(path: impl AsRef<Path>) -> Result<BTreeMap<String, TensorDat
     if tensors.is_empty() {
         return Err(Error::NoWeights { path: path.to_owned() });
     }
-    Ok(tensors)
+    Ok(tensors.into_iter().map(|(name, tensor)| (today(name), tensor)).collect())
+}
+
+/// Names of tensors that torchvision changed after it had published weights.
+fn today(name: String) -> String {
+    let changes = [
+        // The two layers of a transformer's MLP.
+        (".mlp.linear_1.", ".mlp.0."),
+        (".mlp.linear_2.", ".mlp.3."),
+    ];
+    for (before, now) in changes {
+        if name.contains(before) {
+            return name.replace(before, now);
+        }
+    }
+    // Those of DenseNet: `denselayer1.norm.1.weight`.
+    let dense = name.contains(".denselayer");
+    let changed = ["norm", "conv"].into_iter().find(|layer| dense && name.contains(&format!(".{layer}.")));
+    match changed {
+        Some(layer) => name.replace(&format!(".{layer}."), &format!(".{layer}")),
+        None => name,
+    }
 }
 
 /// Whether the file begins as those of `torch.save` do; all others are taken for safetensors.

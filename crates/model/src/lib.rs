@@ -62,7 +62,7 @@ pub use mobilenet_v2::{MobileNetV2, MobileNetV2Config};
 pub use mobilenet_v3::{MobileNetV3, MobileNetV3Config, MobileNetV3Size};
 pub use mobilenet_v4::{MobileNetV4, MobileNetV4Config, MobileNetV4Size};
 pub use params::{
-    ParamError, ParamInfo, ReferenceNames, classes_of, is_counter, load_backbone, load_tensors,
+    ParamError, ParamInfo, ReferenceNames, classes_of, freeze, is_counter, load_backbone, load_tensors,
     named_tensors, param_infos,
 };
 pub use position::{fit_image_size, resize_position_embedding};

@@ -35,6 +35,14 @@ pub enum ParamError {
         /// The network's.
         needed: Vec<usize>,
     },
+    /// No parameter's name begins so.
+    #[error("no parameter begins with `{prefix}`; the parts of this network are {parts}")]
+    NoSuchPart {
+        /// The beginning asked for.
+        prefix: String,
+        /// First parts of the names there are.
+        parts: String,
+    },
     /// A tensor has an infinite value or one that is no number.
     #[error("tensor `{name}` has a value that is not finite at position {position}")]
     NotFinite {
@@ -129,6 +137,33 @@ pub fn param_infos(network: &(impl Module + ReferenceNames)) -> Vec<ParamInfo> {
     let mut lister = Lister { place: Place::of(network), params: Vec::new() };
     network.visit(&mut lister);
     lister.params
+}
+
+/// The network with those parameters fixed whose names begin with one of `prefixes`, in whole parts: `layer1` means `layer1.0.conv1.weight`
+/// and not `layer10.weight`. They get no gradients. Running statistics still follow the images, as in PyTorch.
+///
+/// # Errors
+///
+/// When a prefix begins no name.
+pub fn freeze<N: Module + ReferenceNames>(network: N, prefixes: &[String]) -> Result<N, ParamError> {
+    struct Fix(HashSet<ParamId>);
+    impl ModuleMapper for Fix {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            if self.0.contains(&param.id) { param.set_require_grad(false) } else { param }
+        }
+    }
+    let begins = |name: &str, prefix: &str| {
+        name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let params = param_infos(&network);
+    if let Some(prefix) = prefixes.iter().find(|prefix| !params.iter().any(|p| begins(&p.name, prefix))) {
+        let mut parts: Vec<&str> = params.iter().filter_map(|param| param.name.split('.').next()).collect();
+        parts.dedup();
+        return Err(ParamError::NoSuchPart { prefix: prefix.clone(), parts: parts.join(", ") });
+    }
+    let fixed = params.iter().filter(|param| prefixes.iter().any(|prefix| begins(&param.name, prefix)));
+    let fixed = fixed.map(|param| param.id).collect();
+    Ok(network.map(&mut Fix(fixed)))
 }
 
 /// The number of classes that `tensors` were trained for, if they are those of the network that `config` describes: the length of its last
@@ -315,6 +350,8 @@ impl<'a> Place<'a> {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Gradients;
+
     use super::*;
     use crate::InputShape;
 
@@ -332,6 +369,36 @@ mod tests {
         let loaded = load_tensors(model(2), tensors(1)).unwrap();
         assert_eq!(named_tensors(&loaded), named_tensors(&model(1)));
         assert_ne!(named_tensors(&loaded), named_tensors(&model(2)));
+    }
+
+    struct WithGradients {
+        gradients: Gradients,
+        ids: HashSet<ParamId>,
+    }
+
+    impl ModuleVisitor for WithGradients {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if param.val().grad(&self.gradients).is_some() {
+                self.ids.insert(param.id);
+            }
+        }
+    }
+
+    #[test]
+    fn frozen_parts_get_no_gradients() {
+        let input = InputShape { channels: 1, height: 8, width: 8 };
+        let config = ModelConfig::from_name("small_cnn", input, 3).unwrap();
+        let device = Device::flex().autodiff();
+        let frozen = freeze(config.init(1, &device), &["conv1".into(), "fc1.bias".into()]).unwrap();
+        let gradients = frozen.forward(Tensor::ones([2, 1, 8, 8], &device)).sum().backward();
+        let mut with = WithGradients { gradients, ids: HashSet::new() };
+        frozen.visit(&mut with);
+        for ParamInfo { name, id, learned, .. } in param_infos(&frozen) {
+            let fixed = !learned || name.starts_with("conv1.") || name == "fc1.bias";
+            assert_eq!(with.ids.contains(&id), !fixed, "{name}");
+        }
+        let error = freeze(model(0), &["conv".into()]).unwrap_err().to_string();
+        assert!(error.contains("`conv`") && error.contains("conv1, bn1"), "{error}");
     }
 
     #[test]

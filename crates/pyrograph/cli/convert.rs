@@ -1,16 +1,17 @@
 //! `pyrograph convert`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use pyrograph::data::{Pipeline, Preprocess};
-use pyrograph::infer::{ModelFile, read_weights};
+use pyrograph::infer::{ModelFile, PublishedWeights, read_weights};
 use pyrograph::model::{
     InputShape, ModelConfig, classes_of, default_device, fit_image_size, load_backbone, load_tensors,
 };
 
+use super::named::weights_path;
 use super::on_disk::{refuse_input_address, refuse_output_address};
 use super::{program, say};
 
@@ -19,16 +20,17 @@ use super::{program, say};
 #[command(after_help = "\
 Examples:
   pyrograph convert resnet50-11ad3fa6.pth --model resnet50 -o resnet50.safetensors --classes imagenet_classes.txt
+  pyrograph convert torchvision/resnet50 -o resnet50.safetensors --classes imagenet_classes.txt
   pyrograph convert resnet20.th --model resnet20 -o resnet20.safetensors --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
 
 Nothing in a PyTorch file is ever executed. Tensors must be those of the network, by name and by shape.")]
 pub(crate) struct ConvertArgs {
-    /// Weights: safetensors, or what torch.save wrote (.pth, .pt, .th, …)
-    weights: PathBuf,
+    /// Weights: safetensors, what torch.save wrote (.pth, .pt, .th, …), or published ones, as torchvision/resnet50
+    weights: String,
 
-    /// The network they belong to, a name from `pyrograph models`
+    /// The network they belong to, a name from `pyrograph models`; for published weights it is known
     #[arg(long, value_name = "NAME")]
-    model: String,
+    model: Option<String>,
 
     /// The model file to write
     #[arg(short, long, value_name = "FILE")]
@@ -38,11 +40,11 @@ pub(crate) struct ConvertArgs {
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
 
-    /// Height and width of the images in pixels [default: the network's own]
+    /// Height and width of the images in pixels [default: the network's own, or the published]
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u16).range(1..=4096))]
     size: Option<u16>,
 
-    /// How images get to that size [default for photos of 224: resize(256)|center_crop(224)]
+    /// How images get to that size [default for photos of 224: resize(256)|center_crop(224), or the published]
     #[arg(long, value_name = "STEPS")]
     steps: Option<String>,
 
@@ -68,12 +70,18 @@ enum Missing {
 
 pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode> {
     refuse_output_address(&args.out)?;
-    for path in args.classes.iter().chain([&args.weights]) {
+    for path in args.classes.iter().chain([&PathBuf::from(&args.weights)]) {
         refuse_input_address(path)?;
     }
+    let path = weights_path(&args.weights)?;
+    let published = PublishedWeights::from_name(&args.weights).filter(|_| path != Path::new(&args.weights));
+    let Some(name) = args.model.as_deref().or(published.map(|weights| weights.network)) else {
+        bail!("say with --model which network the weights are for; `pyrograph models` lists all");
+    };
     let (device, _) = default_device()?;
-    let mut tensors = read_weights(&args.weights)?;
-    let mut config = own(&args.model, args.size)?;
+    let mut tensors = read_weights(&path)?;
+    let published_size = published.map(|weights| weights.view.crop as usize);
+    let mut config = own(name, args.size.map(usize::from).or(published_size))?;
     let class_names = match &args.classes {
         Some(path) => Some(read_names(path)?),
         None => None,
@@ -94,14 +102,14 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode> {
     config.common_mut().classes = classes;
     config.check()?;
     let model = config.init(0, &device);
-    let weights = || args.weights.display().to_string();
+    let weights = || path.display().to_string();
     fit_image_size(&config, &mut tensors).with_context(weights)?;
     let (model, kept) = match args.allow_missing {
         Some(Missing::Head) => load_backbone(model, tensors).with_context(weights)?,
         None => (load_tensors(model, tensors).with_context(weights)?, Vec::new()),
     };
     let file = ModelFile {
-        preprocess: preprocess(args, config.input())?,
+        preprocess: preprocess(args, published, config.input())?,
         class_names: class_names.unwrap_or_else(|| (0..classes).map(|class| class.to_string()).collect()),
         recipe: String::new(),
         config,
@@ -109,7 +117,10 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode> {
     };
     file.save(&args.out)?;
     let parameters = file.config.parameters();
-    say(&format!("{} with {parameters} parameters and {classes} classes", args.model));
+    say(&format!("{name} with {parameters} parameters and {classes} classes"));
+    if let Some(PublishedWeights { licence, top1, .. }) = published {
+        say(&format!("Weights {}: {top1} % top-1 on ImageNet by its publisher, {licence}", args.weights));
+    }
     if !kept.is_empty() {
         say(&format!("New, to be trained: {}", kept.join(", ")));
     }
@@ -119,11 +130,11 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode> {
 }
 
 /// The network for the images and classes that it was made for.
-fn own(name: &str, size: Option<u16>) -> Result<ModelConfig> {
+fn own(name: &str, size: Option<usize>) -> Result<ModelConfig> {
     let info = ModelConfig::names().iter().find(|info| info.name == name);
     let (channels, own_size, classes) =
         info.map_or((3, 224, 1000), |i| (i.channels, i.default_size, i.classes));
-    let size = size.map_or(own_size, usize::from);
+    let size = size.unwrap_or(own_size);
     Ok(ModelConfig::from_name(name, InputShape { channels, height: size, width: size }, classes)?)
 }
 
@@ -137,14 +148,19 @@ fn read_names(path: &PathBuf) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn preprocess(args: &ConvertArgs, input: InputShape) -> Result<Preprocess> {
+fn preprocess(
+    args: &ConvertArgs,
+    published: Option<&PublishedWeights>,
+    input: InputShape,
+) -> Result<Preprocess> {
     let (channels, size) = (input.channels, input.height);
-    // The share of the picture that most published numbers were measured on.
-    let photo = || format!("resize({})|center_crop({size})", (size * 256).div_ceil(224));
-    let steps = match &args.steps {
-        Some(steps) => steps.clone(),
-        None if size >= 64 => photo(),
-        None => String::new(),
+    let view = published.map(|weights| weights.view).filter(|view| view.crop as usize == size);
+    let steps = match (&args.steps, view) {
+        (Some(steps), _) => steps.clone(),
+        (None, Some(view)) => view.steps(),
+        // The share of the picture that most published numbers were measured on.
+        (None, None) if size >= 64 => format!("resize({})|center_crop({size})", (size * 256).div_ceil(224)),
+        (None, None) => String::new(),
     };
     let usual = Preprocess::new(channels as u8, size as u32, size as u32).with_imagenet_statistics();
     let preprocess = Preprocess {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 use pyrograph::burn::tensor::Device;
+use pyrograph::infer::PublishedWeights;
 use pyrograph::model::{
     FcosConfig, InputShape, ModelConfig, NameInfo, ParamInfo, SegmentationConfig, macs, param_infos,
 };
@@ -39,29 +40,55 @@ pub(crate) fn run(args: &ModelsArgs) -> Result<ExitCode> {
         bail!("no network has `{filter}` in its name; `pyrograph models` lists all");
     }
     let mut out = std::io::stdout().lock();
-    let head = ["name", "parameters", "MACs", "input", "equals"];
+    let head = ["name", "parameters", "MACs", "input", "equals", "weights"];
     writeln!(
         out,
-        "{:<28} {:>11} {:>9}  {:<9} {:<11} description",
-        head[0], head[1], head[2], head[3], head[4]
+        "{:<28} {:>11} {:>9}  {:<9} {:<11} {:<17} description",
+        head[0], head[1], head[2], head[3], head[4], head[5]
     )?;
+    let mut published: Vec<&PublishedWeights> = Vec::new();
     for (info, parameters, macs, compared_with) in rows {
         let macs = macs.map_or_else(|| "-".into(), |macs| format!("{:.2} G", macs as f64 / 1e9));
+        let weights = PublishedWeights::all().iter().filter(|weights| weights.network == info.name);
+        let mut sources: Vec<&str> = weights.clone().map(|weights| weights.source).collect();
+        sources.dedup();
+        let sources = if sources.is_empty() { "-".into() } else { sources.join(", ") };
+        published.extend(weights);
         writeln!(
             out,
-            "{:<28} {parameters:>11} {macs:>9}  {:<9} {:<11} {}",
+            "{:<28} {parameters:>11} {macs:>9}  {:<9} {:<11} {sources:<17} {}",
             info.name,
             own(&info).to_string(),
             compared_with.unwrap_or("-"),
             info.description
         )?;
     }
+    if args.filter.is_some() && !published.is_empty() {
+        let head = ["--weights", "top-1", "size", "images"];
+        writeln!(out, "\n{:<36} {:>7} {:>7}  {:<52} licence", head[0], head[1], head[2], head[3])?;
+        for weights in published {
+            writeln!(
+                out,
+                "{:<36} {:>5.2} % {:>4} MB  {:<52} {}",
+                weights.name(),
+                weights.top1,
+                weights.megabytes,
+                weights.view.steps(),
+                weights.licence
+            )?;
+        }
+        writeln!(
+            out,
+            "\ntop-1: on ImageNet's validation images, as the publisher measured it. Without what follows the dot, a name is the first in this list."
+        )?;
+    }
     if args.filter.is_none() {
         writeln!(
             out,
             "\nMACs: multiply-accumulate operations for one image. equals: the library whose logits the network gives, and of those that classify\n\
-             loss and gradients, too; with a dash, only the number of its parameters was compared. Networks that segment and detect are for the\n\
-             library; the program trains those that classify."
+             loss and gradients, too; with a dash, only the number of its parameters was compared. weights: who published some; `models NAME` lists\n\
+             them, and `train --weights torchvision/resnet50` starts from them. Networks that segment and detect are for the library; the program\n\
+             trains those that classify."
         )?;
     }
     Ok(ExitCode::SUCCESS)

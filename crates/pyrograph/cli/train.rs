@@ -9,7 +9,7 @@ use pyrograph::train::{Recipe, RunOptions, run as train};
 
 use super::data::refuse_inside;
 use super::eval::top5;
-use super::named::fetched;
+use super::named::{fetched, weights_path};
 use super::on_disk::{refuse_input_address, refuse_output_address};
 use super::{Compute, program, say};
 
@@ -52,8 +52,8 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
 
-    /// Weights to start from: a model file, a run folder, safetensors or a PyTorch checkpoint
-    #[arg(long, value_name = "FILE")]
+    /// Weights to start from: a model file, a run folder, safetensors, a PyTorch checkpoint, or published ones (see `pyrograph models`)
+    #[arg(long, value_name = "FILE|NAME")]
     weights: Option<String>,
 
     /// The highest learning rate
@@ -171,6 +171,10 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
         bail!("this build has no full-screen display; rebuild with `--features tui`");
     }
     recipe.data.path = fetched(&recipe.data.path)?;
+    if !recipe.start.weights.is_empty() {
+        // Fetched now, where the progress can be seen; training finds it.
+        weights_path(&recipe.start.weights)?;
+    }
     if let Some(out) = &args.out {
         refuse_inside(out, &recipe.data.path)?;
     }

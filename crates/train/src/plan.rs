@@ -7,8 +7,8 @@ use burn::tensor::{Device, TensorData};
 use pyrograph_data::source::{Scan, Source, Subset, split};
 use pyrograph_data::transform::{Draws, Scene};
 use pyrograph_data::{DataSet, Image, OnError, Pipeline, PixelStats, Preprocess, cache_folder, pixel_stats};
-use pyrograph_infer::{ModelFile, read_weights};
-use pyrograph_model::{InputShape, Model, ModelConfig, fit_image_size, load_backbone, named_tensors};
+use pyrograph_infer::{ModelFile, PublishedWeights, find_weights, read_weights};
+use pyrograph_model::{InputShape, Model, ModelConfig, fit_image_size, freeze, load_backbone, named_tensors};
 
 use crate::{DataRecipe, Error, Recipe, Result};
 
@@ -96,11 +96,10 @@ impl Plan {
             "" => None,
             path => Some(Pretrained::read(path)?),
         };
-        if let Some(ModelFile { config, .. }) = start.as_ref().and_then(|start| start.file.as_ref())
+        if let Some(network) = start.as_ref().and_then(|start| start.network)
             && recipe.model == Recipe::AUTO
-            && let Some(name) = config.name()
         {
-            recipe.model = name.into();
+            recipe.model = network.into();
         }
 
         let look = Look::at(train.as_ref(), recipe.data.on_error())?;
@@ -176,20 +175,27 @@ impl Plan {
     /// The network, and what of it is new although it starts from weights.
     fn start(&self, device: &Device) -> Result<(Model, Vec<String>)> {
         let model = self.model.init(self.recipe.seed, device);
-        let Some(weights) = &self.weights else { return Ok((model, Vec::new())) };
-        let mut weights = weights.clone();
-        let fitted = fit_image_size(&self.model, &mut weights);
-        fitted.and_then(|()| load_backbone(model, weights)).map_err(|source| Error::Start {
-            path: self.recipe.start.weights.clone(),
-            model: self.recipe.model.clone(),
-            source,
-        })
+        let (model, new) = match &self.weights {
+            None => (model, Vec::new()),
+            Some(weights) => {
+                let mut weights = weights.clone();
+                let fitted = fit_image_size(&self.model, &mut weights);
+                fitted.and_then(|()| load_backbone(model, weights)).map_err(|source| Error::Start {
+                    path: self.recipe.start.weights.clone(),
+                    model: self.recipe.model.clone(),
+                    source,
+                })?
+            }
+        };
+        let model = freeze(model, &self.recipe.start.freeze)
+            .map_err(|source| Error::Recipe(format!("`start.freeze`: {source}")))?;
+        Ok((model, new))
     }
 
-    /// With a sentence on what it starts from: weights that do not fit are told of before anything is written.
+    /// With a sentence on what it starts from: weights that do not fit, and parts that are not there, are told of before anything is written.
     fn with_start_said(mut self) -> Result<Self> {
+        let (_, new) = self.start(&Device::default())?;
         if self.weights.is_some() {
-            let (_, new) = self.start(&Device::default())?;
             let new = if new.is_empty() { String::new() } else { format!("; new: {}", new.join(", ")) };
             self.said.push(format!("Weights from {}{new}", self.recipe.start.weights));
         }
@@ -200,19 +206,24 @@ impl Plan {
 /// Weights to start from, with the model file they lie in if it is one.
 struct Pretrained {
     tensors: BTreeMap<String, TensorData>,
+    /// The network they belong to, where that is known.
+    network: Option<&'static str>,
     file: Option<ModelFile>,
 }
 
 impl Pretrained {
-    fn read(path: &str) -> Result<Self> {
-        match ModelFile::load(path, &Device::default()) {
+    /// `text` is a path, or the name of published weights.
+    fn read(text: &str) -> Result<Self> {
+        let path = find_weights(text, &mut |_, _, _| ())?;
+        match ModelFile::load(&path, &Device::default()) {
             Ok(file) => {
                 let tensors = named_tensors(&file.model).into_iter().collect();
-                Ok(Self { tensors, file: Some(file) })
+                Ok(Self { tensors, network: file.config.name(), file: Some(file) })
             }
             // Others' safetensors have no description, PyTorch's checkpoints are no safetensors.
             Err(pyrograph_infer::Error::NotAModel { .. } | pyrograph_infer::Error::Damaged { .. }) => {
-                Ok(Self { tensors: read_weights(path)?, file: None })
+                let network = PublishedWeights::from_name(text).map(|weights| weights.network);
+                Ok(Self { tensors: read_weights(&path)?, network, file: None })
             }
             Err(other) => Err(other.into()),
         }

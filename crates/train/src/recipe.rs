@@ -57,6 +57,8 @@ pub struct Recipe {
     pub dropout: f64,
     /// The share of residual paths that is left out in the last block while learning, 0 to below 1.
     pub drop_path: f64,
+    /// Whether what is cheap to compute is computed again for the gradients and not kept: less memory, more time, the same weights.
+    pub gradient_checkpointing: bool,
     /// What training starts from.
     pub start: StartRecipe,
     /// Which images, and how they are prepared.
@@ -97,11 +99,13 @@ pub struct DataRecipe {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StartRecipe {
-    /// A model file, a run folder, a safetensors file or a PyTorch checkpoint with the network's weights. Its head may be for other
-    /// classes: then a new one is learned. Empty: new weights.
+    /// A model file, a run folder, a safetensors file or a PyTorch checkpoint with the network's weights, or published ones by name, as
+    /// `torchvision/resnet50`. Its head may be for other classes: then a new one is learned. Empty: new weights.
     pub weights: String,
     /// Epochs in which only the head learns.
     pub freeze_epochs: usize,
+    /// What never learns: beginnings of parameters' names, as `conv1` and `layer1` (`pyrograph summary` lists them).
+    pub freeze: Vec<String>,
 }
 
 /// Stochastic gradient descent, as PyTorch's `SGD`.
@@ -185,6 +189,7 @@ impl Default for Recipe {
             mix: Mixing::default(),
             dropout: 0.0,
             drop_path: 0.0,
+            gradient_checkpointing: false,
             start: StartRecipe::default(),
             data: DataRecipe::default(),
             optim: OptimRecipe::default(),
@@ -417,11 +422,13 @@ impl Recipe {
 }
 
 /// Keys that are tables within tables, by their whole names.
-const KEYS: [&str; 29] = [
+const KEYS: [&str; 31] = [
     "dropout",
     "drop_path",
+    "gradient_checkpointing",
     "start.weights",
     "start.freeze_epochs",
+    "start.freeze",
     "optim.decay_vectors",
     "optim.layer_decay",
     "mix.mixup",

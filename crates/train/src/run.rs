@@ -192,7 +192,10 @@ fn loader(
 fn fit(plan: &Plan, options: &RunOptions, loaders: (Loader, Loader), folder: &RunFolder) -> Result<Fitted> {
     let recipe = &plan.recipe;
     let classes = plan.model.classes();
-    let device = options.device.clone().autodiff();
+    let mut device = options.device.clone().autodiff();
+    if recipe.gradient_checkpointing {
+        device = device.gradient_checkpointing();
+    }
     let (train, valid) = loaders;
     let steps = plan.train.len().div_ceil(plan.batch);
 

@@ -14,11 +14,11 @@ const ATTEMPTS: u32 = 5;
 
 /// A file on a server whose contents are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RemoteFile {
+pub struct RemoteFile<'a> {
     /// Where it is.
-    pub url: &'static str,
+    pub url: &'a str,
     /// The SHA-256 of its bytes in lower-case hexadecimal, or the first digits of it: PyTorch's files have eight in their names.
-    pub sha256: &'static str,
+    pub sha256: &'a str,
     /// Its length.
     pub length: Length,
 }
@@ -47,10 +47,10 @@ impl Length {
     }
 }
 
-impl RemoteFile {
+impl<'a> RemoteFile<'a> {
     /// The last part of the address.
     #[must_use]
-    pub fn file_name(&self) -> &'static str {
+    pub fn file_name(&self) -> &'a str {
         self.url.rsplit('/').next().unwrap_or(self.url)
     }
 
@@ -70,7 +70,7 @@ impl RemoteFile {
 ///
 /// When the server cannot be reached, the transfer keeps breaking off, the file is longer than `file.length`, its hash is another, or the
 /// disk cannot be written.
-pub fn transfer(file: &RemoteFile, to: &Path, progress: &mut dyn FnMut(&str, u64, u64)) -> Result<()> {
+pub fn transfer(file: &RemoteFile<'_>, to: &Path, progress: &mut dyn FnMut(&str, u64, u64)) -> Result<()> {
     let mut name = to.as_os_str().to_owned();
     name.push(".part");
     let part = PathBuf::from(name);
@@ -98,7 +98,7 @@ pub fn transfer(file: &RemoteFile, to: &Path, progress: &mut dyn FnMut(&str, u64
 }
 
 /// Requests until `out` is whole.
-fn fetch_rest(file: &RemoteFile, out: &mut File, progress: &mut dyn FnMut(&str, u64, u64)) -> Result<()> {
+fn fetch_rest(file: &RemoteFile<'_>, out: &mut File, progress: &mut dyn FnMut(&str, u64, u64)) -> Result<()> {
     let agent = ureq::Agent::config_builder()
         .https_only(file.url.starts_with("https:"))
         .http_status_as_error(false)
@@ -131,7 +131,7 @@ enum Outcome {
 /// One request for what `out` lacks, appended to it.
 fn request(
     agent: &ureq::Agent,
-    file: &RemoteFile,
+    file: &RemoteFile<'_>,
     out: &mut File,
     progress: &mut dyn FnMut(&str, u64, u64),
 ) -> Result<Outcome> {
@@ -202,7 +202,7 @@ fn request(
     Ok(Outcome::Whole)
 }
 
-fn failed(file: &RemoteFile, what: impl std::fmt::Display) -> Error {
+fn failed(file: &RemoteFile<'_>, what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Download(format!("{}: {what}", file.url)))
 }
 
@@ -246,7 +246,11 @@ mod tests {
                 let lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
                 let request: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
                 requests.push(request.join("\n").to_lowercase());
-                stream.write_all(&answer).unwrap();
+                // In pieces, as from a slow server. Who has seen enough hangs up.
+                for piece in answer.chunks(32) {
+                    std::thread::sleep(Duration::from_millis(1));
+                    let _ = stream.write_all(piece);
+                }
             }
             requests
         });
@@ -264,7 +268,7 @@ mod tests {
         hex.leak()
     }
 
-    fn content_at(url: &'static str) -> RemoteFile {
+    fn content_at(url: &'static str) -> RemoteFile<'static> {
         RemoteFile { url, sha256: sha256(CONTENT), length: Length::Exactly(CONTENT.len() as u64) }
     }
 

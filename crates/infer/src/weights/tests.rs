@@ -35,6 +35,18 @@ fn every_form_of_checkpoint_gives_the_same_weights() {
 }
 
 #[test]
+fn names_of_old_torchvision_files_are_those_of_today() {
+    for (before, now) in [
+        ("features.denseblock1.denselayer1.norm.2.weight", "features.denseblock1.denselayer1.norm2.weight"),
+        ("features.denseblock4.denselayer16.conv.1.weight", "features.denseblock4.denselayer16.conv1.weight"),
+        ("features.transition1.norm.weight", "features.transition1.norm.weight"),
+        ("encoder.layers.encoder_layer_0.mlp.linear_2.bias", "encoder.layers.encoder_layer_0.mlp.3.bias"),
+    ] {
+        assert_eq!(today(before.into()), now);
+    }
+}
+
+#[test]
 fn a_whole_pickled_model_is_refused_with_advice() {
     let error = read_weights(fixture("whole_model.pt")).unwrap_err().to_string();
     assert!(error.contains("`torch.nn.modules.container.Sequential`"), "{error}");
