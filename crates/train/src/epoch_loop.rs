@@ -12,7 +12,8 @@ use burn::train::{
 use pyrograph_infer::Tally;
 use pyrograph_model::{Model, noise};
 
-use crate::{Classifier, EpochRow, Error, Frozen, Result, Scores, StopRecipe};
+use crate::clip::clip_norm;
+use crate::{Classifier, EpochRow, Error, Frozen, Recipe, Result, Scores, StopRecipe};
 
 /// Called at the end of each epoch with its numbers, the network (off the autodiff device) and whether its
 /// accuracy is the best so far. An error ends the run.
@@ -25,6 +26,7 @@ pub struct EpochLoop {
     valid_scores: Scores,
     stop: StopRule,
     seed: u64,
+    clip_norm: Option<f64>,
     frozen: Frozen,
     observer: Mutex<Observer>,
     fitted: Mutex<Result<Fitted>>,
@@ -91,23 +93,24 @@ impl StopRule {
 
 impl EpochLoop {
     /// A loop that trains on `device` (its autodiff form) and reads its numbers from the two scores, which must also
-    /// be registered as the training and the validation metric. What the network drops at random follows from `seed`; `frozen` is
-    /// that of the classifier.
+    /// be registered as the training and the validation metric. What the network drops at random, and to which norm gradients are
+    /// scaled down, the recipe says; `frozen` is that of the classifier.
     #[must_use]
     pub fn new(
         device: Device,
         scores: (Scores, Scores),
-        stop: StopRule,
+        recipe: &Recipe,
         observer: Observer,
-        (seed, frozen): (u64, Frozen),
+        frozen: Frozen,
     ) -> Self {
         let (train_scores, valid_scores) = scores;
         Self {
             device,
             train_scores,
             valid_scores,
-            stop,
-            seed,
+            stop: StopRule::new(recipe.stop.clone()),
+            seed: recipe.seed,
+            clip_norm: recipe.optim.clip_norm,
             frozen,
             observer: Mutex::new(observer),
             fitted: Mutex::new(Ok(Fitted::default())),
@@ -126,6 +129,54 @@ impl EpochLoop {
 }
 
 type Events = SupervisedTrainingEventProcessor<Classifier>;
+
+impl EpochLoop {
+    /// Forward, loss, backward, update, for every batch.
+    fn train_epoch(
+        &self,
+        epoch: usize,
+        learner: &mut Learner<Classifier>,
+        loader: &TrainLoader<Classifier>,
+        events: &mut Events,
+        interrupter: &Interrupter,
+    ) -> Spent {
+        let started = Instant::now();
+        let mut waiting = Duration::ZERO;
+        let total_items = loader.num_items();
+        interrupter.fail_on_error(
+            events.process_train(LearnerEvent::StartSplit { epoch_number: epoch, total_items }),
+        );
+        let mut batches = loader.iter();
+        for step in 1.. {
+            let asked = Instant::now();
+            let batch = batches.next();
+            waiting += asked.elapsed();
+            let Some(batch) = batch else { break };
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => {
+                    interrupter.fail(error);
+                    break;
+                }
+            };
+            noise::of_step(self.seed, (epoch as u64) << 32 | step as u64);
+            let output = learner.train_step(batch);
+            let gradients = match self.clip_norm {
+                Some(most) => clip_norm(&learner.model(), output.grads, most),
+                None => output.grads,
+            };
+            learner.lr_step();
+            learner.optimizer_step(gradients);
+            let item = item(output.item, batches.progress(), step, Some(learner.lr_current()));
+            interrupter.fail_on_error(events.process_train(LearnerEvent::ProcessedItem(item)));
+            if interrupter.should_stop() {
+                break;
+            }
+        }
+        interrupter.fail_on_error(events.process_train(LearnerEvent::EndSplit(epoch)));
+        Spent { all: started.elapsed(), waiting }
+    }
+}
 
 /// Seconds of one epoch: all of it, and the part spent waiting for data.
 struct Spent {
@@ -152,7 +203,7 @@ impl SupervisedLearningStrategy<Classifier> for EpochLoop {
         let mut fitted = Fitted::default();
         let mut failure = None;
         for epoch in first_epoch..=components.num_epochs {
-            let spent = train_epoch(epoch, self.seed, &mut learner, &train, &mut events, interrupter);
+            let spent = self.train_epoch(epoch, &mut learner, &train, &mut events, interrupter);
             self.frozen.end_epoch();
             if interrupter.should_stop() {
                 break;
@@ -188,47 +239,6 @@ impl SupervisedLearningStrategy<Classifier> for EpochLoop {
         *self.fitted.lock().unwrap_or_else(PoisonError::into_inner) = failure.map_or(Ok(fitted), Err);
         (learner.model(), events)
     }
-}
-
-/// Forward, loss, backward, update, for every batch.
-fn train_epoch(
-    epoch: usize,
-    seed: u64,
-    learner: &mut Learner<Classifier>,
-    loader: &TrainLoader<Classifier>,
-    events: &mut Events,
-    interrupter: &Interrupter,
-) -> Spent {
-    let started = Instant::now();
-    let mut waiting = Duration::ZERO;
-    let total_items = loader.num_items();
-    interrupter
-        .fail_on_error(events.process_train(LearnerEvent::StartSplit { epoch_number: epoch, total_items }));
-    let mut batches = loader.iter();
-    for step in 1.. {
-        let asked = Instant::now();
-        let batch = batches.next();
-        waiting += asked.elapsed();
-        let Some(batch) = batch else { break };
-        let batch = match batch {
-            Ok(batch) => batch,
-            Err(error) => {
-                interrupter.fail(error);
-                break;
-            }
-        };
-        noise::of_step(seed, (epoch as u64) << 32 | step as u64);
-        let output = learner.train_step(batch);
-        learner.lr_step();
-        learner.optimizer_step(output.grads);
-        let item = item(output.item, batches.progress(), step, Some(learner.lr_current()));
-        interrupter.fail_on_error(events.process_train(LearnerEvent::ProcessedItem(item)));
-        if interrupter.should_stop() {
-            break;
-        }
-    }
-    interrupter.fail_on_error(events.process_train(LearnerEvent::EndSplit(epoch)));
-    Spent { all: started.elapsed(), waiting }
 }
 
 fn validate(

@@ -10,6 +10,7 @@
 //! 6. [`run`]: a recipe and a data set become a run folder with models, metrics and [`report`].
 
 mod classifier;
+mod clip;
 mod epoch_loop;
 mod error;
 mod optimizer;
@@ -28,7 +29,7 @@ pub use epoch_loop::{EpochLoop, Fitted, Observer, StopRule, Stopped};
 pub use error::{Error, Result};
 pub use plan::{Plan, augment_steps};
 pub use progress::{counting_bar, image_bar};
-pub use recipe::{DataRecipe, OptimRecipe, Recipe, ScheduleRecipe, StartRecipe, StopRecipe};
+pub use recipe::{DataRecipe, OptimKind, OptimRecipe, Recipe, ScheduleRecipe, StartRecipe, StopRecipe};
 pub use report::EpochRow;
 pub use run::{MeasuredSource, Outcome, RunOptions, run, run_plan};
 pub use run_folder::RunFolder;

@@ -20,6 +20,9 @@
 //! What a file leaves out has its default. The device and the number of threads are no part of a recipe: they
 //! change how long a run takes.
 
+mod optim;
+mod schedule;
+
 use std::path::Path;
 
 use pyrograph_data::OnError;
@@ -27,7 +30,12 @@ use pyrograph_data::transform::mix::Mixing;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use self::optim::{OptimKind, OptimRecipe};
+pub use self::schedule::ScheduleRecipe;
 use crate::{Error, Result};
+
+/// Whether a setting is in its range, its key, its value, and the range.
+type Rule = (bool, &'static str, String, &'static str);
 
 /// The single description of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -108,53 +116,6 @@ pub struct StartRecipe {
     pub freeze: Vec<String>,
 }
 
-/// Stochastic gradient descent, as PyTorch's `SGD`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct OptimRecipe {
-    /// The highest learning rate, above 0.
-    pub lr: f64,
-    /// 0 (none) to below 1.
-    pub momentum: f64,
-    /// Nesterov's form of momentum.
-    pub nesterov: bool,
-    /// L2 penalty, 0 or more.
-    pub weight_decay: f64,
-    /// Whether biases and the weights of normalizations are penalized, too.
-    pub decay_vectors: bool,
-    /// The learning rate of each stage as a share of that of the next, above 0 to 1: below 1, what lies deeper in the network changes less.
-    pub layer_decay: f64,
-}
-
-/// The learning rate over time. Epochs may be fractions.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum ScheduleRecipe {
-    /// Always the same.
-    Constant {
-        /// Epochs of linear rise at the start.
-        #[serde(default)]
-        warmup_epochs: f64,
-    },
-    /// Multiplied by `gamma` every `every_epochs`.
-    Step {
-        /// Epochs between two drops.
-        every_epochs: f64,
-        /// The factor of a drop.
-        #[serde(default = "tenth")]
-        gamma: f64,
-        /// Epochs of linear rise at the start.
-        #[serde(default)]
-        warmup_epochs: f64,
-    },
-    /// Half a cosine down to 0.
-    Cosine {
-        /// Epochs of linear rise at the start.
-        #[serde(default)]
-        warmup_epochs: f64,
-    },
-}
-
 /// When to stop before the last epoch. All of it is measured on the validation images.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -171,10 +132,6 @@ pub struct StopRecipe {
     /// Stop after this many epochs without a better accuracy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<usize>,
-}
-
-fn tenth() -> f64 {
-    0.1
 }
 
 impl Default for Recipe {
@@ -221,19 +178,6 @@ impl DataRecipe {
 
     /// The path that means the drawn digits.
     pub const DIGITS: &'static str = "digits";
-}
-
-impl Default for OptimRecipe {
-    fn default() -> Self {
-        Self {
-            lr: 0.05,
-            momentum: 0.9,
-            nesterov: false,
-            weight_decay: 5e-4,
-            decay_vectors: true,
-            layer_decay: 1.0,
-        }
-    }
 }
 
 impl Recipe {
@@ -283,9 +227,22 @@ impl Recipe {
             table =
                 entry.as_table_mut().ok_or_else(|| wrong(format!("`{parent}` is a value, not a table")))?;
         }
-        if last == "kind" {
+        match key {
             // Another kind of schedule has other keys.
-            table.retain(|name, _| name == "warmup_epochs");
+            "schedule.kind" => table.retain(|name, _| name == "warmup_epochs"),
+            // What was not chosen is that of the other kind of optimizer.
+            "optim.kind" => {
+                let (kind, optim) = (self.optim.kind, &self.optim);
+                let chosen = [
+                    ("lr", optim.lr != kind.lr()),
+                    ("weight_decay", optim.weight_decay != kind.weight_decay()),
+                    ("betas", optim.betas != kind.betas()),
+                ];
+                for (name, _) in chosen.into_iter().filter(|(_, chosen)| !chosen) {
+                    table.remove(name);
+                }
+            }
+            _ => {}
         }
         // A whole number is a number: `--set optim.lr=1`.
         let parsed = match (table.get(last), parsed) {
@@ -328,18 +285,8 @@ impl Recipe {
     ///
     /// Names the key, its value and what it may be.
     pub fn check(&self) -> Result<()> {
-        let warmup_epochs = match self.schedule {
-            ScheduleRecipe::Constant { warmup_epochs }
-            | ScheduleRecipe::Step { warmup_epochs, .. }
-            | ScheduleRecipe::Cosine { warmup_epochs } => warmup_epochs,
-        };
-        let (every_epochs, gamma) = match self.schedule {
-            ScheduleRecipe::Step { every_epochs, gamma, .. } => (every_epochs, gamma),
-            _ => (1.0, 1.0),
-        };
         let share = |value: f64| (0.0..=1.0).contains(&value);
         let at_least_0 = |value: f64| value.is_finite() && value >= 0.0;
-        let above_0 = |value: f64| value.is_finite() && value > 0.0;
         let number = |value: Option<f64>| value.unwrap_or_default().to_string();
         let rules = [
             (self.epochs >= 1, "epochs", self.epochs.to_string(), "at least 1"),
@@ -370,40 +317,12 @@ impl Recipe {
                 format!("{:?}", self.data.channels.unwrap_or_default()),
                 "1 (gray) or 3 (colour)",
             ),
-            (above_0(self.optim.lr), "optim.lr", self.optim.lr.to_string(), "above 0"),
-            (
-                share(self.optim.momentum) && self.optim.momentum < 1.0,
-                "optim.momentum",
-                self.optim.momentum.to_string(),
-                "0 to below 1",
-            ),
-            (
-                !self.optim.nesterov || self.optim.momentum > 0.0,
-                "optim.nesterov",
-                "true".into(),
-                "false without momentum",
-            ),
-            (
-                at_least_0(self.optim.weight_decay),
-                "optim.weight_decay",
-                self.optim.weight_decay.to_string(),
-                "0 or more",
-            ),
-            (
-                above_0(self.optim.layer_decay) && self.optim.layer_decay <= 1.0,
-                "optim.layer_decay",
-                self.optim.layer_decay.to_string(),
-                "above 0 to 1",
-            ),
             (
                 self.start.freeze_epochs == 0 || !self.start.weights.is_empty(),
                 "start.freeze_epochs",
                 self.start.freeze_epochs.to_string(),
                 "0 without start.weights",
             ),
-            (at_least_0(warmup_epochs), "schedule.warmup_epochs", warmup_epochs.to_string(), "0 or more"),
-            (above_0(every_epochs), "schedule.every_epochs", every_epochs.to_string(), "above 0"),
-            (above_0(gamma), "schedule.gamma", gamma.to_string(), "above 0"),
             (
                 self.stop.accuracy.is_none_or(share),
                 "stop.accuracy",
@@ -414,7 +333,8 @@ impl Recipe {
             (self.stop.loss.is_none_or(at_least_0), "stop.loss", number(self.stop.loss), "0 or more"),
             (self.stop.patience.is_none_or(|n| n >= 1), "stop.patience", "0".into(), "at least 1"),
         ];
-        if let Some((_, key, value, range)) = rules.into_iter().find(|(holds, ..)| !holds) {
+        let mut rules = rules.into_iter().chain(self.optim.rules()).chain(self.schedule.rules());
+        if let Some((_, key, value, range)) = rules.find(|(holds, ..)| !holds) {
             return Err(Error::Recipe(format!("`{key}` is {value}; it must be {range}")));
         }
         Ok(self.mix.check()?)
@@ -422,7 +342,7 @@ impl Recipe {
 }
 
 /// Keys that are tables within tables, by their whole names.
-const KEYS: [&str; 31] = [
+const KEYS: [&str; 38] = [
     "dropout",
     "drop_path",
     "gradient_checkpointing",
@@ -441,7 +361,12 @@ const KEYS: [&str; 31] = [
     "data.normalize",
     "data.valid_fraction",
     "data.replace_bad",
+    "optim.kind",
     "optim.lr",
+    "optim.betas",
+    "optim.eps",
+    "optim.clip_norm",
+    "optim.clip_value",
     "optim.momentum",
     "optim.nesterov",
     "optim.weight_decay",
@@ -449,6 +374,8 @@ const KEYS: [&str; 31] = [
     "schedule.warmup_epochs",
     "schedule.every_epochs",
     "schedule.gamma",
+    "schedule.at_epochs",
+    "schedule.power",
     "stop.accuracy",
     "stop.top5",
     "stop.loss",
@@ -537,6 +464,18 @@ mod tests {
     }
 
     #[test]
+    fn another_optimizer_brings_its_usual_numbers() {
+        let recipe = Recipe::default();
+        let adam = recipe.set("optim.kind", "adamw").unwrap();
+        assert_eq!((adam.optim.lr, adam.optim.weight_decay), (1e-3, 0.05));
+        assert_eq!(Recipe::parse("[optim]\nkind = \"adamw\"").unwrap(), adam);
+        let chosen = recipe.set("optim.lr", "0.3").unwrap().set("optim.kind", "lion").unwrap();
+        assert_eq!((chosen.optim.lr, chosen.optim.betas), (0.3, [0.9, 0.99]));
+        let error = recipe.set("optim.kind", "adamm").unwrap_err().to_string();
+        assert!(error.contains("did you mean `adam`"), "{error}");
+    }
+
+    #[test]
     fn values_out_of_range_are_refused_by_name() {
         for (key, value) in [
             ("epochs", "0"),
@@ -544,6 +483,9 @@ mod tests {
             ("optim.lr", "0.0"),
             ("optim.lr", "nan"),
             ("optim.momentum", "1.0"),
+            ("optim.betas", "[0.9, 1.0]"),
+            ("optim.eps", "0.0"),
+            ("optim.clip_norm", "0.0"),
             ("label_smoothing", "1.5"),
             ("data.valid_fraction", "1.0"),
             ("data.size", "3"),

@@ -22,7 +22,7 @@ use crate::progress::{Progress, image_bar};
 use crate::report::{MistakePicture, Report};
 use crate::{
     Classifier, EpochLoop, EpochRow, Error, Fitted, Observer, Plan, Recipe, Result, RunFolder, Schedule,
-    Scores, StopRule, Stopped,
+    Scores, Stopped,
 };
 
 /// Mistakes shown in a report.
@@ -209,13 +209,7 @@ fn fit(plan: &Plan, options: &RunOptions, loaders: (Loader, Loader), folder: &Ru
     let scores = (Scores::new(classes), Scores::new(classes));
     let train = tensor_loader(train, device.clone()).with_mixing(recipe.mix)?;
     let observer = keep(plan, train.loader().clone(), folder.clone(), options.verbose && !options.tui)?;
-    let epochs = Arc::new(EpochLoop::new(
-        device.clone(),
-        scores.clone(),
-        StopRule::new(recipe.stop.clone()),
-        observer,
-        (recipe.seed, frozen),
-    ));
+    let epochs = Arc::new(EpochLoop::new(device.clone(), scores.clone(), recipe, observer, frozen));
     let training = SupervisedTraining::new(
         folder.path(),
         Arc::new(train),

@@ -18,7 +18,7 @@ pub struct Schedule {
     step: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Shape {
     Constant,
     /// Multiplied by `gamma` every `every` steps.
@@ -26,25 +26,44 @@ enum Shape {
         every: u64,
         gamma: f64,
     },
+    /// Multiplied by `gamma` at each of these steps.
+    MultiStep {
+        at: Vec<u64>,
+        gamma: f64,
+    },
     /// Half a cosine down to 0 (SGDR without restarts, <https://arxiv.org/abs/1608.03983>).
     Cosine,
+    /// The share that is left, to this power.
+    Polynomial {
+        power: f64,
+    },
+    /// Two halves of a cosine (<https://arxiv.org/abs/1708.07120>).
+    OneCycle,
 }
+
+/// Where a cycle begins and ends, as shares of its highest rate: PyTorch's.
+const CYCLE: (f64, f64) = (1.0 / 25.0, 1.0 / 250_000.0);
 
 impl Schedule {
     /// The schedule of a recipe for `epochs` epochs of `steps_per_epoch` steps.
     #[must_use]
     pub fn new(lr: f64, recipe: &ScheduleRecipe, epochs: usize, steps_per_epoch: usize) -> Self {
         let steps = |epochs: f64| (epochs * steps_per_epoch as f64).round() as u64;
-        let (shape, warmup_epochs) = match *recipe {
-            ScheduleRecipe::Constant { warmup_epochs } => (Shape::Constant, warmup_epochs),
-            ScheduleRecipe::Step { every_epochs, gamma, warmup_epochs } => {
-                (Shape::Step { every: steps(every_epochs).max(1), gamma }, warmup_epochs)
+        let shape = match *recipe {
+            ScheduleRecipe::Constant { .. } => Shape::Constant,
+            ScheduleRecipe::Step { every_epochs, gamma, .. } => {
+                Shape::Step { every: steps(every_epochs).max(1), gamma }
             }
-            ScheduleRecipe::Cosine { warmup_epochs } => (Shape::Cosine, warmup_epochs),
+            ScheduleRecipe::MultiStep { ref at_epochs, gamma, .. } => {
+                Shape::MultiStep { at: at_epochs.iter().map(|&at| steps(at)).collect(), gamma }
+            }
+            ScheduleRecipe::Cosine { .. } => Shape::Cosine,
+            ScheduleRecipe::Polynomial { power, .. } => Shape::Polynomial { power },
+            ScheduleRecipe::OneCycle { .. } => Shape::OneCycle,
         };
         Self {
             lr,
-            warmup_steps: steps(warmup_epochs),
+            warmup_steps: steps(recipe.warmup_epochs()),
             total_steps: (epochs * steps_per_epoch) as u64,
             shape,
             step: 0,
@@ -60,18 +79,32 @@ impl Schedule {
     /// The learning rate of step `step`, counted from 0.
     #[must_use]
     pub fn at(&self, step: u64) -> f64 {
-        if step < self.warmup_steps {
-            return self.lr * (step + 1) as f64 / self.warmup_steps as f64;
+        // 0 to 1 along half a cosine.
+        let turn = |share: f64| 0.5 * (1.0 - (std::f64::consts::PI * share.min(1.0)).cos());
+        if let Shape::OneCycle = self.shape {
+            // The last step of the rise has the highest rate, the last step of all the lowest.
+            let (first, last) = CYCLE;
+            let peak = self.warmup_steps.saturating_sub(1);
+            let fall = self.total_steps.saturating_sub(peak + 1).max(1);
+            let share = match step.checked_sub(peak) {
+                Some(after) => 1.0 + (last - 1.0) * turn(after as f64 / fall as f64),
+                None => first + (1.0 - first) * turn(step as f64 / peak as f64),
+            };
+            return self.lr * share;
         }
-        let after = step - self.warmup_steps;
-        match self.shape {
-            Shape::Constant => self.lr,
+        let Some(after) = step.checked_sub(self.warmup_steps) else {
+            return self.lr * (step + 1) as f64 / self.warmup_steps as f64;
+        };
+        let length = self.total_steps.saturating_sub(self.warmup_steps).max(1);
+        let done = (after as f64 / length as f64).min(1.0);
+        match &self.shape {
+            Shape::Constant | Shape::OneCycle => self.lr,
             Shape::Step { every, gamma } => self.lr * gamma.powf((after / every) as f64),
-            Shape::Cosine => {
-                let length = self.total_steps.saturating_sub(self.warmup_steps).max(1);
-                let share = (after as f64 / length as f64).min(1.0);
-                self.lr * 0.5 * (1.0 + (std::f64::consts::PI * share).cos())
+            Shape::MultiStep { at, gamma } => {
+                self.lr * gamma.powi(at.iter().filter(|&&at| at <= step).count() as i32)
             }
+            Shape::Cosine => self.lr * (1.0 - turn(done)),
+            Shape::Polynomial { power } => self.lr * (1.0 - done).powf(*power),
         }
     }
 }
@@ -121,6 +154,30 @@ mod tests {
         assert_eq!((rates[0], rates[50]), (0.1, 0.05));
         assert!(rates[99] < 1e-4 && rates[99] > 0.0);
         assert!(rates.windows(2).all(|pair| pair[1] <= pair[0]));
+    }
+
+    #[test]
+    fn drops_come_at_their_epochs_whatever_the_warm_up() {
+        let recipe = ScheduleRecipe::MultiStep { at_epochs: vec![1.0, 2.5], gamma: 0.5, warmup_epochs: 0.5 };
+        assert_eq!(rates(&recipe, 3, 2), [0.1, 0.1, 0.05, 0.05, 0.05, 0.025]);
+    }
+
+    #[test]
+    fn a_polynomial_falls_to_zero() {
+        let line = ScheduleRecipe::Polynomial { power: 1.0, warmup_epochs: 0.0 };
+        assert_eq!(rates(&line, 1, 4), [0.1, 0.075, 0.05, 0.025]);
+        let square = ScheduleRecipe::Polynomial { power: 2.0, warmup_epochs: 0.0 };
+        assert_eq!(rates(&square, 1, 4), [0.1, 0.05625, 0.025, 0.00625]);
+    }
+
+    #[test]
+    fn a_cycle_is_pytorchs() {
+        // OneCycleLR(max_lr=0.1, total_steps=20, pct_start=0.3), PyTorch 2.15.
+        let expected = [
+            0.004, 0.013167, 0.037167, 0.066833, 0.090833, 0.1, 0.098746, 0.095048, 0.089092, 0.081175,
+            0.071694, 0.061126, 0.05, 0.038874, 0.028306, 0.018826, 0.010909, 0.004952, 0.001254, 0.0,
+        ];
+        assert_eq!(rates(&ScheduleRecipe::OneCycle { warmup_epochs: 1.5 }, 5, 4), expected);
     }
 
     #[test]

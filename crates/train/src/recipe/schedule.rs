@@ -1,0 +1,110 @@
+//! The schedule of a recipe.
+
+use serde::{Deserialize, Serialize};
+
+use super::Rule;
+
+/// The learning rate over time. Epochs may be fractions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ScheduleRecipe {
+    /// Always the same.
+    Constant {
+        /// Epochs of linear rise at the start.
+        #[serde(default)]
+        warmup_epochs: f64,
+    },
+    /// Multiplied by `gamma` every `every_epochs`.
+    Step {
+        /// Epochs between two drops.
+        every_epochs: f64,
+        /// The factor of a drop.
+        #[serde(default = "tenth")]
+        gamma: f64,
+        /// Epochs of linear rise at the start.
+        #[serde(default)]
+        warmup_epochs: f64,
+    },
+    /// Multiplied by `gamma` at each of these epochs.
+    MultiStep {
+        /// Epochs after which it drops, in rising order.
+        at_epochs: Vec<f64>,
+        /// The factor of a drop.
+        #[serde(default = "tenth")]
+        gamma: f64,
+        /// Epochs of linear rise at the start.
+        #[serde(default)]
+        warmup_epochs: f64,
+    },
+    /// Half a cosine down to 0.
+    Cosine {
+        /// Epochs of linear rise at the start.
+        #[serde(default)]
+        warmup_epochs: f64,
+    },
+    /// The share of the run that is left to the power of `power`: with 1 a straight line down to 0.
+    Polynomial {
+        /// Above 0.
+        #[serde(default = "one")]
+        power: f64,
+        /// Epochs of linear rise at the start.
+        #[serde(default)]
+        warmup_epochs: f64,
+    },
+    /// Half a cosine from a 25th up to the full rate, and half a cosine down to a 250,000th of it, as PyTorch's `OneCycleLR`
+    /// (<https://arxiv.org/abs/1708.07120>).
+    OneCycle {
+        /// Epochs of the rise.
+        warmup_epochs: f64,
+    },
+}
+
+fn tenth() -> f64 {
+    0.1
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+impl ScheduleRecipe {
+    /// Epochs of linear rise at the start; of `one_cycle`, those of its rise.
+    #[must_use]
+    pub fn warmup_epochs(&self) -> f64 {
+        match *self {
+            Self::Constant { warmup_epochs }
+            | Self::Step { warmup_epochs, .. }
+            | Self::MultiStep { warmup_epochs, .. }
+            | Self::Cosine { warmup_epochs }
+            | Self::Polynomial { warmup_epochs, .. }
+            | Self::OneCycle { warmup_epochs } => warmup_epochs,
+        }
+    }
+
+    /// The ranges of its values.
+    pub(super) fn rules(&self) -> Vec<Rule> {
+        let above_0 = |value: f64| value.is_finite() && value > 0.0;
+        let warmup = self.warmup_epochs();
+        let mut rules = vec![(
+            warmup.is_finite() && warmup >= 0.0,
+            "schedule.warmup_epochs",
+            warmup.to_string(),
+            "0 or more",
+        )];
+        if let Self::Step { every_epochs, .. } = *self {
+            rules.push((above_0(every_epochs), "schedule.every_epochs", every_epochs.to_string(), "above 0"));
+        }
+        if let Self::Step { gamma, .. } | Self::MultiStep { gamma, .. } = *self {
+            rules.push((above_0(gamma), "schedule.gamma", gamma.to_string(), "above 0"));
+        }
+        if let Self::MultiStep { at_epochs, .. } = self {
+            let rising = at_epochs.iter().all(|&at| above_0(at)) && at_epochs.is_sorted();
+            let range = "epochs above 0 in rising order";
+            rules.push((rising, "schedule.at_epochs", format!("{at_epochs:?}"), range));
+        }
+        if let Self::Polynomial { power, .. } = *self {
+            rules.push((above_0(power), "schedule.power", power.to_string(), "above 0"));
+        }
+        rules
+    }
+}
