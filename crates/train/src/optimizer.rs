@@ -173,9 +173,9 @@ mod tests {
     #[test]
     fn values_of_gradients_are_cut_off() {
         let plain = OptimRecipe { momentum: 0.0, weight_decay: 0.0, ..OptimRecipe::default() };
-        let cut = OptimRecipe { clip_value: Some(0.2), ..plain.clone() };
         // 3 - 0.1 * (0 + 1 - 2) and 3 - 0.1 * (0 + 0.2 - 0.2).
         assert!((after_three_steps(&plain)[3] - 3.1).abs() < 1e-6);
+        let cut = OptimRecipe { clip_value: Some(0.2), ..plain };
         assert!((after_three_steps(&cut)[3] - 3.0).abs() < 1e-6);
     }
 
