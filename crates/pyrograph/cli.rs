@@ -13,6 +13,7 @@ mod named;
 mod on_disk;
 mod pack;
 mod predict;
+mod runs;
 mod show;
 mod stats;
 mod summary;
@@ -43,6 +44,8 @@ const EXIT_CODES: &str =
 enum Command {
     /// Train a network on images
     Train(train::TrainArgs),
+    /// List the runs in a folder side by side
+    Runs(runs::RunsArgs),
     /// Measure a model on images whose classes are known
     Eval(eval::EvalArgs),
     /// Say what is on images
@@ -77,6 +80,7 @@ enum Command {
 pub(crate) fn run() -> Result<ExitCode> {
     match Cli::parse().command {
         Command::Train(args) => train::run(&args),
+        Command::Runs(args) => runs::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Check(args) => check::run(&args),

@@ -21,6 +21,7 @@ mod recipe;
 pub mod report;
 mod run;
 mod run_folder;
+mod run_list;
 mod schedule;
 mod scores;
 
@@ -33,5 +34,6 @@ pub use recipe::{DataRecipe, OptimKind, OptimRecipe, Recipe, ScheduleRecipe, Sta
 pub use report::EpochRow;
 pub use run::{MeasuredSource, Outcome, RunOptions, run, run_plan};
 pub use run_folder::RunFolder;
+pub use run_list::{RunSummary, list_runs};
 pub use schedule::Schedule;
 pub use scores::Scores;

@@ -54,6 +54,18 @@ pub enum OptimKind {
 }
 
 impl OptimKind {
+    /// As a recipe writes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sgd => "sgd",
+            Self::Adam => "adam",
+            Self::AdamW => "adamw",
+            Self::RmsProp => "rmsprop",
+            Self::Lion => "lion",
+        }
+    }
+
     /// The learning rate where a recipe names none.
     #[must_use]
     pub fn lr(self) -> f64 {

@@ -1,0 +1,79 @@
+//! `pyrograph runs`.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use pyrograph::train::{RunSummary, list_runs};
+
+/// Arguments of `runs`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pyrograph runs
+  pyrograph runs --best            the best validation accuracy first")]
+pub(crate) struct RunsArgs {
+    /// The folder with run folders in it
+    #[arg(default_value = "runs")]
+    folder: PathBuf,
+
+    /// Order by validation accuracy
+    #[arg(long)]
+    best: bool,
+}
+
+pub(crate) fn run(args: &RunsArgs) -> Result<ExitCode> {
+    let mut runs = Vec::new();
+    for run in list_runs(&args.folder)? {
+        match run {
+            Ok(run) => runs.push(run),
+            Err(error) => eprintln!("left out: {error}"),
+        }
+    }
+    if runs.is_empty() {
+        bail!("{}: there are no runs in it", args.folder.display());
+    }
+    if args.best {
+        let accuracy = |run: &RunSummary| run.best.map_or(-1.0, |(_, accuracy)| accuracy);
+        runs.sort_by(|a, b| accuracy(b).total_cmp(&accuracy(a)));
+    }
+    let name = |run: &RunSummary| {
+        run.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    };
+    let width = runs.iter().map(|run| name(run).chars().count()).max().unwrap_or(0).max(3);
+    let model = runs.iter().map(|run| run.recipe.model.len()).max().unwrap_or(0).max(5);
+    let mut out = std::io::stdout().lock();
+    let head = ["run", "model", "optimizer", "rate", "batch", "epochs", "best", "valid", "measured", "time"];
+    writeln!(
+        out,
+        "{:<width$}  {:<model$}  {:<9} {:>8} {:>6} {:>9} {:>5} {:>8}  {:<16} {:>9}  data",
+        head[0], head[1], head[2], head[3], head[4], head[5], head[6], head[7], head[8], head[9]
+    )?;
+    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    for run in &runs {
+        let recipe = &run.recipe;
+        let (best, valid) = match run.best {
+            Some((epoch, accuracy)) => (epoch.to_string(), percent(accuracy)),
+            None => ("-".into(), "-".into()),
+        };
+        let measured = match &run.measured {
+            Some((part, accuracy)) => format!("{part} {}", percent(*accuracy)),
+            None => "not finished".into(),
+        };
+        writeln!(
+            out,
+            "{:<width$}  {:<model$}  {:<9} {:>8} {:>6} {:>9} {best:>5} {valid:>8}  {measured:<16} {:>7.0} s  {}",
+            name(run),
+            recipe.model,
+            recipe.optim.kind.name(),
+            recipe.optim.lr,
+            recipe.batch.map_or_else(|| "-".into(), |batch| batch.to_string()),
+            format!("{}/{}", run.epochs, recipe.epochs),
+            run.seconds,
+            recipe.data.path,
+        )?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,149 @@
+//! Runs side by side, as their folders tell of them.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::{EpochRow, Error, Recipe, Result};
+
+/// More than a recipe has.
+const RECIPE_BYTES: u64 = 1 << 20;
+/// More than the line of an epoch has.
+const LINE_BYTES: u64 = 1 << 16;
+
+/// One run.
+#[derive(Debug, Clone)]
+pub struct RunSummary {
+    /// Its folder.
+    pub path: PathBuf,
+    /// With every choice made.
+    pub recipe: Recipe,
+    /// Epochs that were finished.
+    pub epochs: usize,
+    /// The epoch with the best validation accuracy, counted from 1, and that accuracy, 0 to 1.
+    pub best: Option<(usize, f64)>,
+    /// Seconds of training, validation left out.
+    pub seconds: f64,
+    /// What the best model was measured on in the end, and its accuracy, 0 to 1; none for a run that goes on or was stopped.
+    pub measured: Option<(String, f64)>,
+}
+
+/// The last line of `metrics.jsonl`.
+#[derive(Deserialize)]
+struct Measured {
+    measured_on: String,
+    accuracy: f64,
+}
+
+impl RunSummary {
+    /// Reads what is in a run folder; none where there is no recipe in it. A last line that is cut off, as a killed run leaves it, does not count.
+    ///
+    /// # Errors
+    ///
+    /// When the recipe or a line is not what this version writes: the message names the file.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        let recipe_path = path.join("recipe.toml");
+        if !recipe_path.is_file() {
+            return Ok(None);
+        }
+        let failure = |path: &Path, reason: String| Error::RunFolder { path: path.to_owned(), reason };
+        let mut text = String::new();
+        let read =
+            File::open(&recipe_path).and_then(|file| file.take(RECIPE_BYTES).read_to_string(&mut text));
+        read.map_err(|e| failure(&recipe_path, e.to_string()))?;
+        let recipe = Recipe::parse(&text).map_err(|e| failure(&recipe_path, e.to_string()))?;
+        let mut summary =
+            Self { path: path.to_owned(), recipe, epochs: 0, best: None, seconds: 0.0, measured: None };
+
+        let metrics = path.join("metrics.jsonl");
+        let Ok(file) = File::open(&metrics) else { return Ok(Some(summary)) };
+        let mut lines = BufReader::new(file);
+        for number in 1.. {
+            let mut line = Vec::new();
+            let read = lines.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line);
+            read.map_err(|e| failure(&metrics, e.to_string()))?;
+            if line.last() != Some(&b'\n') {
+                break;
+            }
+            if let Ok(row) = serde_json::from_slice::<EpochRow>(&line) {
+                summary.take(&row);
+            } else if let Ok(measured) = serde_json::from_slice::<Measured>(&line) {
+                summary.measured = Some((measured.measured_on, measured.accuracy));
+            } else {
+                return Err(failure(&metrics, format!("line {number} is not that of an epoch")));
+            }
+        }
+        Ok(Some(summary))
+    }
+
+    fn take(&mut self, row: &EpochRow) {
+        self.epochs += 1;
+        self.seconds += row.seconds;
+        if self.best.is_none_or(|(_, best)| row.valid_accuracy > best) {
+            self.best = Some((row.epoch, row.valid_accuracy));
+        }
+    }
+}
+
+/// The runs in the folder `runs`, by name, each read by [`RunSummary::read`].
+///
+/// # Errors
+///
+/// When `runs` cannot be read.
+pub fn list_runs(runs: &Path) -> Result<Vec<Result<RunSummary>>> {
+    let failure = |e: std::io::Error| Error::RunFolder { path: runs.to_owned(), reason: e.to_string() };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(runs).map_err(failure)? {
+        paths.push(entry.map_err(failure)?.path());
+    }
+    paths.sort_by_key(|path| natural(path));
+    Ok(paths.iter().filter_map(|path| RunSummary::read(path).transpose()).collect())
+}
+
+/// `mlp-2` comes before `mlp-10`.
+fn natural(path: &Path) -> (String, u64) {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    match name.rsplit_once('-').and_then(|(stem, number)| Some((stem.to_owned(), number.parse().ok()?))) {
+        Some(parts) => parts,
+        None => (name, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(runs: &Path, name: &str, metrics: &str) {
+        let path = runs.join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join("recipe.toml"), Recipe::default().to_toml().unwrap()).unwrap();
+        std::fs::write(path.join("metrics.jsonl"), metrics).unwrap();
+    }
+
+    fn epoch(epoch: usize, valid_accuracy: f64) -> String {
+        let row = EpochRow { epoch, valid_accuracy, seconds: 2.0, ..EpochRow::default() };
+        serde_json::to_string(&row).unwrap() + "\n"
+    }
+
+    #[test]
+    fn runs_are_told_whole_stopped_and_damaged() {
+        let place = tempfile::tempdir().unwrap();
+        let (first, second) = (epoch(1, 0.5), epoch(2, 0.25));
+        let end = "{\"measured_on\":\"test\",\"accuracy\":0.75,\"loss\":1.0}\n";
+        run(place.path(), "mlp-10", &format!("{first}{second}{end}"));
+        run(place.path(), "mlp-2", &format!("{first}{}", &second[..20]));
+        run(place.path(), "odd", "nothing\n");
+        std::fs::create_dir(place.path().join("other")).unwrap();
+        let runs = list_runs(place.path()).unwrap();
+        assert_eq!(runs.len(), 3);
+        let stopped = runs[0].as_ref().unwrap();
+        assert_eq!((stopped.epochs, stopped.best, &stopped.measured), (1, Some((1, 0.5)), &None));
+        let whole = runs[1].as_ref().unwrap();
+        assert_eq!((whole.epochs, whole.best, whole.seconds), (2, Some((1, 0.5)), 4.0));
+        assert_eq!(whole.measured, Some(("test".into(), 0.75)));
+        let error = runs[2].as_ref().unwrap_err().to_string();
+        assert!(error.contains("metrics.jsonl") && error.contains("line 1"), "{error}");
+    }
+}
