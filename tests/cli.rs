@@ -422,6 +422,11 @@ fn parts_can_be_kept_from_learning_and_activations_from_memory() {
     };
     let (plain, again) = (train("seed=0", "plain"), train("gradient_checkpointing=true", "again"));
     assert!(plain == again, "computing activations again changes what is learned");
+    let plain_weights = ["--weights", "plain", "--set", "start.freeze_epochs=1"];
+    let more = ["--set", "gradient_checkpointing=true", "--epochs", "1", "--batch", "8", "--out", "more"];
+    let ran = pyrograph(place.path(), &[&["train", "photos"][..], &plain_weights, &more].concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stdout.contains("its last layer is for as many classes"), "{}", ran.stdout);
     let kept = train("start.freeze=[\"conv1\", \"layer1\"]", "kept");
     let moved = |name: &str| plain[name] != kept[name];
     assert!(moved("linear.weight") && moved("conv1.weight") && moved("layer1.0.conv1.weight"));
@@ -436,6 +441,15 @@ fn parts_can_be_kept_from_learning_and_activations_from_memory() {
         &["train", "photos", "--model", "resnet20", "--set", "start.freeze=[\"stem\"]", "--out", "x"],
         &["start.freeze", "`stem`", "conv1"],
     );
+    let all = "start.freeze=[\"conv1\", \"bn1\", \"layer1\", \"layer2\", \"layer3\", \"linear\"]";
+    refused(
+        place.path(),
+        &["train", "photos", "--model", "resnet20", "--set", all, "--out", "x"],
+        &["nothing to learn"],
+    );
+    let head = ["--weights", "plain", "--set", "start.freeze=linear", "--set", "start.freeze_epochs=1"];
+    refused(place.path(), &[&["train", "photos", "--out", "x"][..], &head].concat(), &["nothing to learn"]);
+    assert!(!place.path().join("x").exists());
 }
 
 #[test]
@@ -444,7 +458,12 @@ fn published_weights_are_known_by_name() {
     photos(place.path(), 4);
     let listed = pyrograph(place.path(), &["models", "resnet50"]);
     assert!(listed.stdout.contains("torchvision/resnet50.v2 "), "{}", listed.stdout);
-    refused(place.path(), &["convert", "gone.pth", "-o", "x"], &["--model"]);
+    refused(place.path(), &["convert", "gone.pth", "-o", "x"], &["gone.pth: No such file"]);
+    refused(
+        place.path(),
+        &["train", "photos", "--weights", "resnet18"],
+        &["did you mean `torchvision/resnet18`"],
+    );
     let unknown = ["train", "photos", "--weights", "torchvision/resnet5O", "--out", "x"];
     refused(place.path(), &unknown, &["did you mean `torchvision/resnet50`"]);
     if !cfg!(feature = "download") {
@@ -492,4 +511,16 @@ fn weights_of_others_become_a_model_file() {
     let predicted = pyrograph(place.path(), &["predict", "x.safetensors", "photos/red/0.png"]);
     assert_eq!(predicted.code, Some(0), "{}", predicted.stderr);
     assert!(!place.path().join("x").exists());
+    let bytes_as_mean = [&run[..], &["--mean", "123.7,116.3,103.5"]].concat();
+    refused(place.path(), &bytes_as_mean, &["--mean", "divide"]);
+    #[cfg(unix)]
+    {
+        // What is no file, or leads elsewhere, is not replaced by one.
+        let link = place.path().join("link.safetensors");
+        std::os::unix::fs::symlink("elsewhere", &link).unwrap();
+        let mut to_link = run;
+        to_link[5] = "link.safetensors";
+        refused(place.path(), &to_link, &["link.safetensors", "not a file"]);
+        assert!(link.is_symlink());
+    }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong with a model file or an evaluation.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A failure to load, save or use a model. Every message names the file or the image.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,12 @@ pub enum Error {
         /// What it said.
         source: std::io::Error,
     },
+    /// There is something else than a file: a device, a pipe or, where a file is to be written, a link.
+    #[error("{path}: this is not a file; give the path of one", path = path.display())]
+    NotAFile {
+        /// What was given.
+        path: PathBuf,
+    },
     /// The file is no safetensors file, or is damaged or cut short.
     #[error("{path}: not a whole safetensors file ({reason}); copy or download it again", path = path.display())]
     Damaged {
@@ -23,7 +29,7 @@ pub enum Error {
         reason: String,
     },
     /// The file is a safetensors file that Pyrograph did not write.
-    #[error("{path}: weights without a Pyrograph model description ({reason})", path = path.display())]
+    #[error("{path}: weights without a Pyrograph model description ({reason}); `pyrograph convert` makes a model of weights", path = path.display())]
     NotAModel {
         /// The model file.
         path: PathBuf,
@@ -32,7 +38,7 @@ pub enum Error {
     },
     /// Nobody published weights under this name, as far as this crate knows.
     #[error(
-        "no published weights are called `{name}`; did you mean `{nearest}`? (`pyrograph models` lists all)"
+        "there is no file `{name}`, and no published weights are called so; did you mean `{nearest}`? (`pyrograph models` lists all)"
     )]
     UnknownWeights {
         /// The name asked for.
@@ -113,6 +119,12 @@ pub enum Error {
         /// The classes of the model.
         known: String,
     },
+}
+
+/// What is read must be a file: others may never end, or never begin.
+pub(crate) fn is_file(path: &Path) -> Result<()> {
+    let metadata = path.metadata().map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    if metadata.is_file() { Ok(()) } else { Err(Error::NotAFile { path: path.to_owned() }) }
 }
 
 /// The results of this crate.

@@ -24,7 +24,8 @@ use pyrograph_data::Preprocess;
 use pyrograph_model::{Model, ModelConfig, load_tensors, named_tensors};
 use safetensors::{Dtype, tensor::TensorView};
 
-use crate::weights::SafetensorsFile;
+use crate::error::is_file;
+use crate::weights::{SafetensorsFile, is_pytorch};
 use crate::{Error, Result};
 
 const FORMAT: &str = "pyrograph";
@@ -54,6 +55,10 @@ impl ModelFile {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let io = |source| Error::Io { path: path.to_owned(), source };
+        // A rename over a link or a device would put the file in its place.
+        if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+            return Err(Error::NotAFile { path: path.to_owned() });
+        }
         let bytes = self.to_bytes().map_err(|reason| Error::Damaged { path: path.to_owned(), reason })?;
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -108,6 +113,10 @@ impl ModelFile {
         let within = path.join("best.safetensors");
         let path = if path.is_dir() { within.as_path() } else { path };
         let foreign = |reason: String| Error::NotAModel { path: path.to_owned(), reason };
+        is_file(path)?;
+        if is_pytorch(path)? {
+            return Err(foreign("it is a checkpoint of PyTorch".into()));
+        }
         let file = SafetensorsFile::open(path)?;
         let description = file.entry(FORMAT);
         let description =

@@ -17,6 +17,7 @@ use burn::tensor::TensorData;
 
 pub use self::published::{PublishedWeights, View, find_weights};
 pub(crate) use self::safetensors::SafetensorsFile;
+use crate::error::is_file;
 use crate::{Error, Result};
 
 /// Under which a checkpoint keeps the weights, beside optimizers and counts; the first there is.
@@ -36,6 +37,7 @@ const PREFIXES: [&str; 2] = ["module.", "_orig_mod."];
 /// tensors: the message names it.
 pub fn read_weights(path: impl AsRef<Path>) -> Result<BTreeMap<String, TensorData>> {
     let path = path.as_ref();
+    is_file(path)?;
     let tensors =
         if is_pytorch(path)? { pytorch::read(path)? } else { SafetensorsFile::open(path)?.read_all()? };
     if tensors.is_empty() {
@@ -66,7 +68,7 @@ fn today(name: String) -> String {
 }
 
 /// Whether the file begins as those of `torch.save` do; all others are taken for safetensors.
-fn is_pytorch(path: &Path) -> Result<bool> {
+pub(crate) fn is_pytorch(path: &Path) -> Result<bool> {
     let io = |source| Error::Io { path: path.to_owned(), source };
     let mut head = Vec::new();
     File::open(path).map_err(io)?.take(9).read_to_end(&mut head).map_err(io)?;

@@ -35,13 +35,13 @@ pub enum ParamError {
         /// The network's.
         needed: Vec<usize>,
     },
-    /// No parameter's name begins so.
-    #[error("no parameter begins with `{prefix}`; the parts of this network are {parts}")]
+    /// The network has no part of this name.
+    #[error("the network has no part `{part}`; its parts are {known}")]
     NoSuchPart {
-        /// The beginning asked for.
-        prefix: String,
-        /// First parts of the names there are.
-        parts: String,
+        /// The part asked for.
+        part: String,
+        /// The parts that are not within others.
+        known: String,
     },
     /// A tensor has an infinite value or one that is no number.
     #[error("tensor `{name}` has a value that is not finite at position {position}")]
@@ -113,6 +113,14 @@ pub struct ParamInfo {
     pub learned: bool,
 }
 
+impl ParamInfo {
+    /// Whether it belongs to the part of the network that is called `part`: `layer1` has `layer1.0.conv1.weight`, and not `layer10.weight`.
+    #[must_use]
+    pub fn is_in(&self, part: &str) -> bool {
+        self.name.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+}
+
 /// The parameters in the order of construction.
 #[must_use]
 pub fn param_infos(network: &(impl Module + ReferenceNames)) -> Vec<ParamInfo> {
@@ -139,29 +147,26 @@ pub fn param_infos(network: &(impl Module + ReferenceNames)) -> Vec<ParamInfo> {
     lister.params
 }
 
-/// The network with those parameters fixed whose names begin with one of `prefixes`, in whole parts: `layer1` means `layer1.0.conv1.weight`
-/// and not `layer10.weight`. They get no gradients. Running statistics still follow the images, as in PyTorch.
+/// The network with the parameters of `parts` fixed ([`ParamInfo::is_in`]). They get no gradients. Running statistics still follow the images,
+/// as in PyTorch.
 ///
 /// # Errors
 ///
-/// When a prefix begins no name.
-pub fn freeze<N: Module + ReferenceNames>(network: N, prefixes: &[String]) -> Result<N, ParamError> {
+/// When there is no such part.
+pub fn freeze<N: Module + ReferenceNames>(network: N, parts: &[String]) -> Result<N, ParamError> {
     struct Fix(HashSet<ParamId>);
     impl ModuleMapper for Fix {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             if self.0.contains(&param.id) { param.set_require_grad(false) } else { param }
         }
     }
-    let begins = |name: &str, prefix: &str| {
-        name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
     let params = param_infos(&network);
-    if let Some(prefix) = prefixes.iter().find(|prefix| !params.iter().any(|p| begins(&p.name, prefix))) {
-        let mut parts: Vec<&str> = params.iter().filter_map(|param| param.name.split('.').next()).collect();
-        parts.dedup();
-        return Err(ParamError::NoSuchPart { prefix: prefix.clone(), parts: parts.join(", ") });
+    if let Some(part) = parts.iter().find(|part| !params.iter().any(|param| param.is_in(part))) {
+        let mut known: Vec<&str> = params.iter().filter_map(|param| param.name.split('.').next()).collect();
+        known.dedup();
+        return Err(ParamError::NoSuchPart { part: part.clone(), known: known.join(", ") });
     }
-    let fixed = params.iter().filter(|param| prefixes.iter().any(|prefix| begins(&param.name, prefix)));
+    let fixed = params.iter().filter(|param| parts.iter().any(|part| param.is_in(part)));
     let fixed = fixed.map(|param| param.id).collect();
     Ok(network.map(&mut Fix(fixed)))
 }

@@ -1,5 +1,7 @@
 //! `pyrograph convert`.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -61,6 +63,9 @@ pub(crate) struct ConvertArgs {
     allow_missing: Option<Missing>,
 }
 
+/// More than the names of a hundred thousand classes take.
+const NAMES_BYTES: u64 = 64 << 20;
+
 /// What weights may lack.
 #[derive(Debug, Clone, Copy, PartialEq, clap::ValueEnum)]
 enum Missing {
@@ -74,12 +79,12 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode> {
         refuse_input_address(path)?;
     }
     let path = weights_path(&args.weights)?;
+    let mut tensors = read_weights(&path)?;
     let published = PublishedWeights::from_name(&args.weights).filter(|_| path != Path::new(&args.weights));
     let Some(name) = args.model.as_deref().or(published.map(|weights| weights.network)) else {
         bail!("say with --model which network the weights are for; `pyrograph models` lists all");
     };
     let (device, _) = default_device()?;
-    let mut tensors = read_weights(&path)?;
     let published_size = published.map(|weights| weights.view.crop as usize);
     let mut config = own(name, args.size.map(usize::from).or(published_size))?;
     let class_names = match &args.classes {
@@ -93,7 +98,11 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode> {
         (Some(names), None) => {
             let found = trained_for.unwrap_or(names.len());
             if found != names.len() {
-                bail!("the weights are for {found} classes; {} names were given", names.len());
+                bail!(
+                    "{}: the weights are for {found} classes; {} names were given",
+                    args.weights,
+                    names.len()
+                );
             }
             found
         }
@@ -125,7 +134,11 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode> {
         say(&format!("New, to be trained: {}", kept.join(", ")));
     }
     say(&format!("Model   {}", args.out.display()));
-    say(&format!("\nNext:\n  {} predict {} IMAGE", program(), args.out.display()));
+    let (program, out) = (program(), args.out.display());
+    say(&match kept.is_empty() {
+        true => format!("\nNext:\n  {program} predict {out} IMAGE"),
+        false => format!("\nNext:\n  {program} train PHOTOS --weights {out}"),
+    });
     Ok(ExitCode::SUCCESS)
 }
 
@@ -139,7 +152,13 @@ fn own(name: &str, size: Option<usize>) -> Result<ModelConfig> {
 }
 
 fn read_names(path: &PathBuf) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let of_path = || path.display().to_string();
+    if !path.metadata().with_context(of_path)?.is_file() {
+        bail!("{}: this is not a file", path.display());
+    }
+    let mut text = String::new();
+    let file = File::open(path).with_context(of_path)?;
+    file.take(NAMES_BYTES).read_to_string(&mut text).with_context(of_path)?;
     let names: Vec<String> =
         text.lines().map(|line| line.trim().to_owned()).filter(|name| !name.is_empty()).collect();
     if names.len() < 2 {
@@ -169,6 +188,9 @@ fn preprocess(
         std: args.std.clone().unwrap_or_else(|| usual.std.clone()),
         ..usual
     };
+    if let Some(mean) = preprocess.mean.iter().find(|mean| mean.abs() > 1.0) {
+        bail!("--mean: {mean} is not of values from 0 to 1; divide means and deviations of bytes by 255");
+    }
     preprocess.check()?;
     Ok(preprocess)
 }

@@ -19,7 +19,8 @@ pub(crate) struct ModelsArgs {
 }
 
 pub(crate) fn run(args: &ModelsArgs) -> Result<ExitCode> {
-    let wanted = |name: &str| args.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
+    let filter = args.filter.as_ref().map(|filter| filter.to_lowercase());
+    let wanted = |name: &str| filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
     let mut rows = Vec::new();
     for info in ModelConfig::names().iter().filter(|info| wanted(info.name)) {
         let config = ModelConfig::from_name(info.name, own(info), info.classes)?;

@@ -67,8 +67,13 @@ impl Classifier {
     fn logits(&self, images: Tensor<4>) -> Tensor<2> {
         let Some(frozen) = self.frozen.network() else { return self.model.forward(images) };
         let stages = frozen.backbone().levels().len();
+        let strategy = images.gradient_checkpointing_strategy();
         let features = (0..stages).fold(images.inner(), |x, n| frozen.backbone().stage(n, x));
-        self.model.backbone().head(Tensor::from_inner(features))
+        let mut features = Tensor::from_inner(features);
+        if let Some(strategy) = strategy {
+            features = features.with_gradient_checkpointing_strategy(strategy);
+        }
+        self.model.backbone().head(features)
     }
 }
 

@@ -8,7 +8,10 @@ use pyrograph_data::source::{Scan, Source, Subset, split};
 use pyrograph_data::transform::{Draws, Scene};
 use pyrograph_data::{DataSet, Image, OnError, Pipeline, PixelStats, Preprocess, cache_folder, pixel_stats};
 use pyrograph_infer::{ModelFile, PublishedWeights, find_weights, read_weights};
-use pyrograph_model::{InputShape, Model, ModelConfig, fit_image_size, freeze, load_backbone, named_tensors};
+use pyrograph_model::{
+    InputShape, Model, ModelConfig, ParamInfo, fit_image_size, freeze, load_backbone, named_tensors,
+    param_infos,
+};
 
 use crate::{DataRecipe, Error, Recipe, Result};
 
@@ -96,9 +99,15 @@ impl Plan {
             "" => None,
             path => Some(Pretrained::read(path)?),
         };
-        if let Some(network) = start.as_ref().and_then(|start| start.network)
+        if let Some(start) = &start
             && recipe.model == Recipe::AUTO
         {
+            let Some(network) = start.network else {
+                let path = &recipe.start.weights;
+                let message =
+                    "say with --model which network the weights are for; `pyrograph models` lists all";
+                return Err(Error::Recipe(format!("{path}: {message}")));
+            };
             recipe.model = network.into();
         }
 
@@ -145,7 +154,7 @@ impl Plan {
             recipe.model,
             thousands(model.parameters())
         ));
-        let weights = start.map(|start| start.tensors);
+        let weights = start.map(|start| start.for_classes(&model, train.class_names()));
         let plan = Self {
             recipe,
             model,
@@ -187,8 +196,28 @@ impl Plan {
                 })?
             }
         };
-        let model = freeze(model, &self.recipe.start.freeze)
-            .map_err(|source| Error::Recipe(format!("`start.freeze`: {source}")))?;
+        let frozen = &self.recipe.start.freeze;
+        let model =
+            freeze(model, frozen).map_err(|source| Error::Recipe(format!("`start.freeze`: {source}")))?;
+        let params = param_infos(&model);
+        if self.weights.is_some() && new.len() == params.len() {
+            let path = &self.recipe.start.weights;
+            return Err(Error::Recipe(format!(
+                "{path}: nothing in it is used by a {}, whose only layer depends on the classes",
+                self.recipe.model
+            )));
+        }
+        // In the first epochs the head may be all that learns.
+        let head = model.backbone().levels().len();
+        let first = if self.recipe.start.freeze_epochs > 0 { head } else { 0 };
+        let learns = |param: &ParamInfo| {
+            param.learned
+                && model.backbone().stage_of(&param.name) >= first
+                && !frozen.iter().any(|part| param.is_in(part))
+        };
+        if !params.iter().any(learns) {
+            return Err(Error::Recipe("`start.freeze` leaves nothing to learn".into()));
+        }
         Ok((model, new))
     }
 
@@ -196,8 +225,13 @@ impl Plan {
     fn with_start_said(mut self) -> Result<Self> {
         let (_, new) = self.start(&Device::default())?;
         if self.weights.is_some() {
-            let new = if new.is_empty() { String::new() } else { format!("; new: {}", new.join(", ")) };
-            self.said.push(format!("Weights from {}{new}", self.recipe.start.weights));
+            let head = match &new[..] {
+                [] => {
+                    "all of them: its last layer is for as many classes, and is taken to be for these".into()
+                }
+                new => format!("new: {}", new.join(", ")),
+            };
+            self.said.push(format!("Weights from {}; {head}", self.recipe.start.weights));
         }
         Ok(self)
     }
@@ -227,6 +261,22 @@ impl Pretrained {
             }
             Err(other) => Err(other.into()),
         }
+    }
+
+    /// The tensors, without those of a head that is known to be for other classes.
+    fn for_classes(mut self, config: &ModelConfig, names: &[String]) -> BTreeMap<String, TensorData> {
+        if self.file.is_some_and(|file| file.class_names != names) {
+            // What would have another shape for one class more.
+            let mut more = config.clone();
+            more.common_mut().classes += 1;
+            let params = |config: &ModelConfig| param_infos(&config.init(0, &Device::default()));
+            for (now, then) in params(config).into_iter().zip(params(&more)) {
+                if now.shape != then.shape {
+                    self.tensors.remove(&now.name);
+                }
+            }
+        }
+        self.tensors
     }
 
     /// The channels that the weights expect: those of ImageNet's photos where nothing says otherwise.

@@ -247,6 +247,8 @@ impl Recipe {
         // A whole number is a number: `--set optim.lr=1`.
         let parsed = match (table.get(last), parsed) {
             (Some(toml::Value::Float(_)), toml::Value::Integer(whole)) => toml::Value::Float(whole as f64),
+            // One of a list is a list: `--set start.freeze=layer1`.
+            (Some(toml::Value::Array(_)), one @ toml::Value::String(_)) => toml::Value::Array(vec![one]),
             (_, parsed) => parsed,
         };
         table.insert(last.to_owned(), parsed);

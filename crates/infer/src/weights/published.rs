@@ -297,7 +297,11 @@ pub fn find_weights(text: &str, progress: &mut dyn FnMut(&str, u64, u64)) -> Res
         return Ok(path);
     }
     let Some(weights) = PublishedWeights::from_name(text) else {
-        let ours = ["torchvision/", "timm/"].iter().any(|source| text.starts_with(source));
+        // A network's own name, or one with another source, is meant to be one of these; all else is a path.
+        let network = text.rsplit('/').next().unwrap_or(text).to_lowercase();
+        let ours = ALL
+            .iter()
+            .any(|weights| text.starts_with(&format!("{}/", weights.source)) || network == weights.network);
         return if ours { Err(unknown(text)) } else { Ok(path) };
     };
     let cache = pyrograph_data::cache_folder().unwrap_or_else(|| PathBuf::from(".pyrograph-cache"));
@@ -306,7 +310,13 @@ pub fn find_weights(text: &str, progress: &mut dyn FnMut(&str, u64, u64)) -> Res
 
 fn unknown(name: &str) -> Error {
     let names = ALL.iter().flat_map(|weights| [weights.short_name(), weights.name()]);
-    let nearest = names.min_by_key(|known| strsim::damerau_levenshtein(known, name)).unwrap_or_default();
+    let written = name.to_lowercase();
+    let distance = |known: &String| {
+        // Who leaves out the source means any.
+        let known = if written.contains('/') { known } else { known.rsplit('/').next().unwrap_or(known) };
+        strsim::damerau_levenshtein(known, &written)
+    };
+    let nearest = names.min_by_key(distance).unwrap_or_default();
     Error::UnknownWeights { name: name.to_owned(), nearest }
 }
 
@@ -367,6 +377,9 @@ mod tests {
         let find = |text| find_weights(text, &mut |_, _, _| ());
         let error = find("torchvision/resnet5O").unwrap_err().to_string();
         assert!(error.contains("did you mean `torchvision/resnet50`"), "{error}");
+        let error = find("Torchvision/ResNet50").unwrap_err().to_string();
+        assert!(error.contains("did you mean `torchvision/resnet50`"), "{error}");
+        assert!(find("resnet18").is_err());
         assert_eq!(find("some/file.pth").unwrap(), Path::new("some/file.pth"));
     }
 

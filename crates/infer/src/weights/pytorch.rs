@@ -30,8 +30,10 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, TensorData>> {
     let damaged = |reason: String| Error::DamagedCheckpoint { path: path.to_owned(), reason };
     let reader = PytorchReader::new(path).map_err(|e| damaged(e.to_string()))?;
     let tensors: BTreeMap<String, Tensor> = reader.into_tensors().into_iter().collect();
+    let tensors = unwrap(tensors);
+    check_size(path, tensors.values())?;
     let mut read = BTreeMap::new();
-    for (name, tensor) in unwrap(tensors) {
+    for (name, tensor) in tensors {
         if is_counter(&name) {
             continue;
         }
@@ -49,6 +51,23 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, TensorData>> {
         read.insert(name, TensorData::from_bytes_vec(bytes, shape, dtype).convert::<f32>());
     }
     Ok(read)
+}
+
+/// Views may show one stored value any number of times, and archives may be compressed: together the tensors may take a few times as much as
+/// the file.
+fn check_size<'a>(path: &Path, tensors: impl Iterator<Item = &'a Tensor>) -> Result<()> {
+    let file = path.metadata().map_err(|source| Error::Io { path: path.to_owned(), source })?.len();
+    let most = file.saturating_mul(8).saturating_add(16 << 20);
+    let bytes = |tensor: &Tensor| {
+        let values = tensor.shape().iter().try_fold(1u64, |product, &side| product.checked_mul(side as u64));
+        values.unwrap_or(u64::MAX).saturating_mul(4)
+    };
+    let needed = tensors.map(bytes).fold(0, u64::saturating_add);
+    if needed <= most {
+        return Ok(());
+    }
+    let reason = format!("its tensors would take {needed} bytes, the file has {file}");
+    Err(Error::DamagedCheckpoint { path: path.to_owned(), reason })
 }
 
 /// Pickles, one after the other, and what may follow.

@@ -36,8 +36,11 @@ impl SafetensorsFile {
         let mut length = [0; 8];
         file.read_exact(&mut length).map_err(io)?;
         let length = u64::from_le_bytes(length);
-        if length > MAX_HEADER || length > size - 8 {
+        if length > size - 8 {
             return Err(damaged(format!("its header claims {length} bytes; the file has {size}")));
+        }
+        if length > MAX_HEADER {
+            return Err(damaged(format!("its header has {length} bytes; the format allows {MAX_HEADER}")));
         }
         let mut header = vec![0; length as usize];
         file.read_exact(&mut header).map_err(io)?;

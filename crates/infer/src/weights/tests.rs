@@ -35,6 +35,24 @@ fn every_form_of_checkpoint_gives_the_same_weights() {
 }
 
 #[test]
+fn a_value_that_is_seen_many_times_takes_no_more_memory_than_its_file_warrants() {
+    let error = read_weights(fixture("expanded.pt")).unwrap_err().to_string();
+    assert!(error.contains("576000000 bytes"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_neither_read_nor_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(read_weights(&pipe).unwrap_err().to_string().contains("not a file"));
+    let device = burn::tensor::Device::flex();
+    assert!(crate::ModelFile::load(&pipe, &device).unwrap_err().to_string().contains("not a file"));
+    assert!(read_weights(folder.path()).unwrap_err().to_string().contains("not a file"));
+}
+
+#[test]
 fn names_of_old_torchvision_files_are_those_of_today() {
     for (before, now) in [
         ("features.denseblock1.denselayer1.norm.2.weight", "features.denseblock1.denselayer1.norm2.weight"),
