@@ -473,6 +473,30 @@ fn published_weights_are_known_by_name() {
 }
 
 #[test]
+fn a_sweep_trains_each_value_and_lists_the_runs() {
+    let place = place();
+    photos(place.path(), 8);
+    let usual = ["train", "photos", "--model", "linear", "--epochs", "1", "--out", "sweep"];
+    let ran = pyrograph(place.path(), &[&usual[..], &["--sweep", "optim.lr=0.01,0.1"]].concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let listed = pyrograph(place.path(), &["runs", "sweep"]);
+    assert_eq!(listed.code, Some(0), "{}", listed.stderr);
+    assert_eq!(listed.stdout.lines().count(), 3);
+    assert!(ran.stdout.ends_with(&listed.stdout), "{}", ran.stdout);
+    assert!(place.path().join("sweep/optim.lr=0.1/best.safetensors").is_file());
+    // One that diverges does not keep the next from running.
+    let usual = ["train", "photos", "--model", "linear", "--epochs", "1", "--out", "diverged"];
+    let rates = ["--set", "data.normalize=false", "--sweep", "optim.lr=1e38,0.1"];
+    let ran = pyrograph(place.path(), &[&usual[..], &rates].concat());
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    assert!(ran.stderr.contains("1 of 2 trainings failed"), "{}", ran.stderr);
+    assert!(place.path().join("diverged/optim.lr=0.1/best.safetensors").is_file());
+    refused(place.path(), &["train", "photos", "--sweep", "optim.lr=0.1,x", "--out", "x"], &["optim.lr=x"]);
+    assert!(!place.path().join("x").exists());
+    refused(place.path(), &["runs", "photos"], &["no runs"]);
+}
+
+#[test]
 fn weights_of_others_become_a_model_file() {
     let place = place();
     photos(place.path(), 4);

@@ -17,6 +17,7 @@ mod runs;
 mod show;
 mod stats;
 mod summary;
+mod sweep;
 mod train;
 mod transforms;
 

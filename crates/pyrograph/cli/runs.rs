@@ -39,12 +39,17 @@ pub(crate) fn run(args: &RunsArgs) -> Result<ExitCode> {
         let accuracy = |run: &RunSummary| run.best.map_or(-1.0, |(_, accuracy)| accuracy);
         runs.sort_by(|a, b| accuracy(b).total_cmp(&accuracy(a)));
     }
+    write(&mut std::io::stdout().lock(), &runs)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The runs as a table.
+pub(super) fn write(out: &mut impl Write, runs: &[RunSummary]) -> Result<()> {
     let name = |run: &RunSummary| {
         run.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     };
     let width = runs.iter().map(|run| name(run).chars().count()).max().unwrap_or(0).max(3);
     let model = runs.iter().map(|run| run.recipe.model.len()).max().unwrap_or(0).max(5);
-    let mut out = std::io::stdout().lock();
     let head = ["run", "model", "optimizer", "rate", "batch", "epochs", "best", "valid", "measured", "time"];
     writeln!(
         out,
@@ -52,7 +57,7 @@ pub(crate) fn run(args: &RunsArgs) -> Result<ExitCode> {
         head[0], head[1], head[2], head[3], head[4], head[5], head[6], head[7], head[8], head[9]
     )?;
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
-    for run in &runs {
+    for run in runs {
         let recipe = &run.recipe;
         let (best, valid) = match run.best {
             Some((epoch, accuracy)) => (epoch.to_string(), percent(accuracy)),
@@ -75,5 +80,5 @@ pub(crate) fn run(args: &RunsArgs) -> Result<ExitCode> {
             recipe.data.path,
         )?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

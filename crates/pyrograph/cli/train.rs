@@ -11,6 +11,7 @@ use super::data::refuse_inside;
 use super::eval::top5;
 use super::named::{fetched, weights_path};
 use super::on_disk::{refuse_input_address, refuse_output_address};
+use super::sweep;
 use super::{Compute, program, say};
 
 const EXAMPLES: &str = "\
@@ -94,6 +95,10 @@ pub(crate) struct TrainArgs {
     /// Set any key of the recipe, as optim.lr=0.01; may be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+
+    /// Train once for each of several values, as optim.lr=0.01,0.03,0.1, into folders of one folder; given again, for every combination
+    #[arg(long, value_name = "KEY=VALUES")]
+    sweep: Vec<String>,
 
     /// Run folder to make; one with files in it is refused [default: runs/MODEL-N]
     #[arg(long, value_name = "RUN_FOLDER")]
@@ -185,6 +190,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
     let (device, device_name) = args.compute.device()?;
     let options =
         RunOptions { device, device_name, threads, out: args.out.clone(), verbose: true, tui: args.tui };
+    if !args.sweep.is_empty() {
+        return sweep::run(&recipe, &args.sweep, &options);
+    }
     let outcome = train(&recipe, &options)?;
 
     let folder = &outcome.folder;

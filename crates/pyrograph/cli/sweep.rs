@@ -1,0 +1,101 @@
+//! Trainings that differ in a few settings, one after the other.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use pyrograph::train::{Recipe, RunFolder, RunOptions, list_runs, run as train};
+
+use super::{runs, say};
+
+/// More than anybody waits for.
+const MOST: usize = 1000;
+
+/// A recipe with a name that says in what it differs from the others.
+struct Variant {
+    name: String,
+    recipe: Recipe,
+}
+
+/// Every combination of the values in `sweeps`, each of the form `optim.lr=0.01,0.1`.
+fn variants(recipe: &Recipe, sweeps: &[String]) -> Result<Vec<Variant>> {
+    let mut variants = vec![Variant { name: String::new(), recipe: recipe.clone() }];
+    for sweep in sweeps {
+        let (key, values) = sweep
+            .split_once('=')
+            .with_context(|| format!("--sweep {sweep}: not of the form KEY=VALUE,VALUE,…"))?;
+        let values: Vec<&str> = values.split(',').map(str::trim).collect();
+        let mut next = Vec::new();
+        for Variant { name, recipe } in &variants {
+            for value in &values {
+                // A path as a value must not become folders.
+                let part = format!("{key}={}", value.replace(['/', '\\'], "_"));
+                let name = if name.is_empty() { part } else { format!("{name},{part}") };
+                next.push(Variant { name, recipe: recipe.set(key, value)? });
+            }
+        }
+        if next.len() > MOST {
+            bail!("--sweep: these are {} trainings; at most {MOST} run after each other", next.len());
+        }
+        variants = next;
+    }
+    Ok(variants)
+}
+
+/// Trains every variant into a folder of its own and shows them side by side. One that fails does not keep the others from running, but the
+/// sweep fails in the end.
+pub(super) fn run(recipe: &Recipe, sweeps: &[String], options: &RunOptions) -> Result<ExitCode> {
+    let variants = variants(recipe, sweeps)?;
+    let folder = RunFolder::create(options.out.as_deref(), "sweep")?;
+    let mut failed = 0;
+    for (n, Variant { name, recipe }) in variants.iter().enumerate() {
+        say(&format!("\n{} of {}: {name}", n + 1, variants.len()));
+        let options = RunOptions { out: Some(folder.path().join(name)), ..options.clone() };
+        if let Err(error) = train(recipe, &options) {
+            failed += 1;
+            eprintln!("{name}: {error}");
+        }
+    }
+    say("");
+    table(folder.path())?;
+    if failed > 0 {
+        bail!("{failed} of {} trainings failed", variants.len());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(folder: &Path) -> Result<()> {
+    let runs: Vec<_> = list_runs(folder)?.into_iter().flatten().collect();
+    runs::write(&mut std::io::stdout().lock(), &runs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_combination_is_trained() {
+        let sweeps = ["optim.lr=0.1, 0.2".to_owned(), "optim.kind=sgd,adamw".to_owned()];
+        let variants = variants(&Recipe::default(), &sweeps).unwrap();
+        let names: Vec<&str> = variants.iter().map(|variant| variant.name.as_str()).collect();
+        let expected = [
+            "optim.lr=0.1,optim.kind=sgd",
+            "optim.lr=0.1,optim.kind=adamw",
+            "optim.lr=0.2,optim.kind=sgd",
+            "optim.lr=0.2,optim.kind=adamw",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(variants[3].recipe.optim.lr, 0.2);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_before_anything_runs() {
+        let refused = |sweep: &str| match variants(&Recipe::default(), &[sweep.to_owned()]) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        assert!(refused("optim.lr").contains("KEY=VALUE"));
+        assert!(refused("optim.lr=0.1,0").contains("`optim.lr` is 0"));
+        assert!(refused("optim.rate=1").contains("`lr`") || refused("optim.rate=1").contains("unknown"));
+    }
+}
