@@ -22,10 +22,19 @@ pub fn align(source: Arc<dyn Source>, class_names: &[String]) -> Result<Arc<dyn 
         let label = class_names.iter().position(|name| name == class);
         label
             .map(|label| label as u32)
-            .ok_or_else(|| Error::UnknownClass { class: class.clone(), known: class_names.join(", ") })
+            .ok_or_else(|| Error::UnknownClass { class: class.clone(), known: some_of(class_names) })
     });
     let labels = labels.collect::<Result<_>>()?;
     Ok(Arc::new(Aligned { source, labels, class_names: class_names.to_vec() }))
+}
+
+/// The first names of a list that may have thousands.
+fn some_of(names: &[String]) -> String {
+    const SHOWN: usize = 10;
+    match names.len().checked_sub(SHOWN) {
+        Some(rest @ 1..) => format!("{} and {rest} more", names[..SHOWN].join(", ")),
+        _ => names.join(", "),
+    }
 }
 
 struct Aligned {

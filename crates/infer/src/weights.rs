@@ -22,6 +22,8 @@ use crate::{Error, Result};
 
 /// Under which a checkpoint keeps the weights, beside optimizers and counts; the first there is.
 const WRAPPERS: [&str; 4] = ["state_dict", "model_state_dict", "model", "net"];
+/// More than anybody puts around them.
+const MAX_WRAPPERS: usize = 8;
 /// What is put before every name by training on several devices or by compiling.
 const PREFIXES: [&str; 2] = ["module.", "_orig_mod."];
 
@@ -78,20 +80,15 @@ pub(crate) fn is_pytorch(path: &Path) -> Result<bool> {
         && (head.starts_with(b"PK") || head.first().is_some_and(|byte| b"\x80(}]cl".contains(byte))))
 }
 
-/// The weights among the tensors of a file, under their own names.
+/// The weights among the tensors of a file, under their own names. Trainers put state dicts into each other.
 fn unwrap<T>(mut tensors: BTreeMap<String, T>) -> BTreeMap<String, T> {
-    for wrapper in WRAPPERS {
-        let inside = format!("{wrapper}.");
-        if tensors.keys().any(|name| name.starts_with(&inside)) {
-            tensors.retain(|name, _| name.starts_with(&inside));
-            tensors = without_prefix(tensors, &inside);
-            break;
-        }
-    }
-    for prefix in PREFIXES {
-        if tensors.keys().all(|name| name.starts_with(prefix)) {
-            tensors = without_prefix(tensors, prefix);
-        }
+    for _ in 0..MAX_WRAPPERS {
+        let inside = WRAPPERS.iter().map(|wrapper| format!("{wrapper}."));
+        let inside = inside.into_iter().find(|inside| tensors.keys().any(|name| name.starts_with(inside)));
+        let all = PREFIXES.iter().find(|prefix| tensors.keys().all(|name| name.starts_with(**prefix)));
+        let Some(prefix) = inside.or(all.map(|all| (*all).to_owned())) else { break };
+        tensors.retain(|name, _| name.starts_with(&prefix));
+        tensors = without_prefix(tensors, &prefix);
     }
     tensors
 }

@@ -79,6 +79,9 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode> {
         refuse_input_address(path)?;
     }
     let path = weights_path(&args.weights)?;
+    if args.out.canonicalize().is_ok_and(|out| path.canonicalize().is_ok_and(|path| path == out)) {
+        bail!("{}: the model would take the place of the weights; choose another file", args.out.display());
+    }
     let mut tensors = read_weights(&path)?;
     let published = PublishedWeights::from_name(&args.weights).filter(|_| path != Path::new(&args.weights));
     let Some(name) = args.model.as_deref().or(published.map(|weights| weights.network)) else {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use pyrograph::infer::ModelFile;
 use pyrograph::model::{InputShape, ModelConfig, default_device, summarize};
@@ -34,6 +34,8 @@ pub(crate) fn run(args: &SummaryArgs) -> Result<ExitCode> {
     refuse_input_address(&args.model)?;
     let config = if Path::new(&args.model).is_file() {
         ModelFile::load(&args.model, &default_device()?.0)?.config
+    } else if args.model.contains(['/', '.']) {
+        bail!("{}: there is no such file", args.model);
     } else {
         named(args)?
     };

@@ -53,6 +53,20 @@ fn what_is_no_file_is_neither_read_nor_replaced() {
 }
 
 #[test]
+fn state_dicts_within_others_are_found() {
+    for names in [
+        &["conv.weight"][..],
+        &["module.module.conv.weight"],
+        &["state_dict.model.conv.weight", "epoch.count"],
+        &["state_dict.module._orig_mod.conv.weight", "model_ema.conv.weight"],
+        &["net.conv.weight"],
+    ] {
+        let tensors: BTreeMap<String, u8> = names.iter().map(|name| ((*name).to_owned(), 1)).collect();
+        assert_eq!(unwrap(tensors).into_keys().collect::<Vec<_>>(), ["conv.weight"], "{names:?}");
+    }
+}
+
+#[test]
 fn names_of_old_torchvision_files_are_those_of_today() {
     for (before, now) in [
         ("features.denseblock1.denselayer1.norm.2.weight", "features.denseblock1.denselayer1.norm2.weight"),
