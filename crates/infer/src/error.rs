@@ -56,6 +56,14 @@ pub enum Error {
         /// Where they are.
         url: String,
     },
+    /// The file's model description is damaged or of another version.
+    #[error("{path}: its model description cannot be read ({reason}); was it written by a newer version?", path = path.display())]
+    Description {
+        /// The model file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The file holds no tensors.
     #[error("{path}: there are no weights in it", path = path.display())]
     NoWeights {

@@ -121,7 +121,8 @@ impl ModelFile {
         let description = file.entry(FORMAT);
         let description =
             description.ok_or_else(|| foreign(format!("its header has no entry `{FORMAT}`")))?;
-        let description = Description::parse(description).map_err(foreign)?;
+        let description = Description::parse(description)
+            .map_err(|reason| Error::Description { path: path.to_owned(), reason })?;
         let tensors = file.read_all()?;
         // The seed of weights that are all replaced does not matter.
         let model = description.model.init(0, device);

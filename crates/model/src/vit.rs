@@ -107,11 +107,12 @@ impl ViTConfig {
         let Self { patch, width, depth, heads, .. } = *self;
         let within = ConfigError::unless;
         within((1..=64).contains(&patch), "the side of a patch", patch, "1 to 64 pixels")?;
-        let multiple = "a multiple of the side of a patch, which the network's name says";
         for (what, side) in
             [("the image height", self.common.input.height), ("the image width", self.common.input.width)]
         {
-            within(side.is_multiple_of(patch), what, side, multiple)?;
+            if !side.is_multiple_of(patch) {
+                return Err(ConfigError::Patches { what, value: side, patch });
+            }
         }
         let [rows, columns] = self.grid();
         within(rows * columns <= 16_384, "the number of patches", rows * columns, "16384 or fewer")?;

@@ -224,6 +224,20 @@ pub enum ConfigError {
         /// The values allowed.
         range: &'static str,
     },
+    /// A side of the images does not divide into patches.
+    #[error(
+        "{what} is {value}; it must be a multiple of {patch}, the side of a patch in pixels, as {} or {}",
+        (value / patch).max(1) * patch,
+        (value / patch + 1) * patch
+    )]
+    Patches {
+        /// Which side.
+        what: &'static str,
+        /// Its length in pixels.
+        value: usize,
+        /// The side of a patch in pixels.
+        patch: usize,
+    },
     /// A share is out of range.
     #[error("{what} is {value}; it must be 0 or more and below 1")]
     Share {
