@@ -40,7 +40,7 @@ const OPEN_KEYS: &str = "
 # batch (64, or less for a small set), data.size (pixels), data.channels (1 or 3)
 # Off where they are not given:
 # stop.accuracy, stop.top5, stop.loss, stop.patience
-# optim.clip_norm, optim.clip_value
+# optim.clip_norm, optim.clip_value, ema (as 0.999)
 # Other optimizers: optim.kind = \"adam\", \"adamw\", \"rmsprop\", \"lion\"; what is not set of lr, weight_decay and betas is then theirs
 # Other schedules: --set 'schedule={kind=\"constant\"}', {kind=\"step\", every_epochs=30}, {kind=\"multi_step\", at_epochs=[100, 150]},
 #   {kind=\"polynomial\", power=0.9}, {kind=\"one_cycle\", warmup_epochs=3}, each with warmup_epochs, the two with steps with gamma";

@@ -13,7 +13,7 @@ use pyrograph_infer::Tally;
 use pyrograph_model::{Model, noise};
 
 use crate::clip::clip_norm;
-use crate::{Classifier, EpochRow, Error, Frozen, Recipe, Result, Scores, StopRecipe};
+use crate::{Classifier, Ema, EpochRow, Error, Frozen, Recipe, Result, Scores, StopRecipe};
 
 /// Called at the end of each epoch with its numbers, the network (off the autodiff device) and whether its
 /// accuracy is the best so far. An error ends the run.
@@ -27,6 +27,7 @@ pub struct EpochLoop {
     stop: StopRule,
     seed: u64,
     clip_norm: Option<f64>,
+    ema: Option<f64>,
     frozen: Frozen,
     observer: Mutex<Observer>,
     fitted: Mutex<Result<Fitted>>,
@@ -111,6 +112,7 @@ impl EpochLoop {
             stop: StopRule::new(recipe.stop.clone()),
             seed: recipe.seed,
             clip_norm: recipe.optim.clip_norm,
+            ema: recipe.ema,
             frozen,
             observer: Mutex::new(observer),
             fitted: Mutex::new(Ok(Fitted::default())),
@@ -135,7 +137,7 @@ impl EpochLoop {
     fn train_epoch(
         &self,
         epoch: usize,
-        learner: &mut Learner<Classifier>,
+        (learner, ema): (&mut Learner<Classifier>, &mut Option<Ema>),
         loader: &TrainLoader<Classifier>,
         events: &mut Events,
         interrupter: &Interrupter,
@@ -167,6 +169,9 @@ impl EpochLoop {
             };
             learner.lr_step();
             learner.optimizer_step(gradients);
+            if let Some(ema) = ema {
+                ema.update(&learner.model().model);
+            }
             let item = item(output.item, batches.progress(), step, Some(learner.lr_current()));
             interrupter.fail_on_error(events.process_train(LearnerEvent::ProcessedItem(item)));
             if interrupter.should_stop() {
@@ -200,16 +205,20 @@ impl SupervisedLearningStrategy<Classifier> for EpochLoop {
         learner.fork(&self.device);
 
         let mut stop = self.stop.clone();
+        let mut ema = self.ema.map(Ema::new);
         let mut fitted = Fitted::default();
         let mut failure = None;
         for epoch in first_epoch..=components.num_epochs {
-            let spent = self.train_epoch(epoch, &mut learner, &train, &mut events, interrupter);
+            let spent = self.train_epoch(epoch, (&mut learner, &mut ema), &train, &mut events, interrupter);
             self.frozen.end_epoch();
             if interrupter.should_stop() {
                 break;
             }
             // What inference sees: the same weights, off the autodiff device.
-            let network = burn::module::Module::valid(&learner.model());
+            let mut network = burn::module::Module::valid(&learner.model());
+            if let Some(average) = ema.as_ref().and_then(Ema::average) {
+                network.model = average.clone();
+            }
             validate(epoch, &network, &valid, &mut events, interrupter);
             interrupter.fail_on_error(events.process_train(LearnerEvent::EndEpoch(epoch)));
             interrupter.fail_on_error(events.flush());

@@ -11,6 +11,7 @@
 
 mod classifier;
 mod clip;
+mod ema;
 mod epoch_loop;
 mod error;
 mod optimizer;
@@ -26,6 +27,7 @@ mod schedule;
 mod scores;
 
 pub use classifier::{Classifier, Frozen};
+pub use ema::Ema;
 pub use epoch_loop::{EpochLoop, Fitted, Observer, StopRule, Stopped};
 pub use error::{Error, Result};
 pub use plan::{Plan, augment_steps};

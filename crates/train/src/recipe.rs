@@ -67,6 +67,9 @@ pub struct Recipe {
     pub drop_path: f64,
     /// Whether what is cheap to compute is computed again for the gradients and not kept: less memory, more time, the same weights.
     pub gradient_checkpointing: bool,
+    /// How much of the average of all weights so far each step keeps, 0 to below 1, as 0.999; then that average is what is measured and kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
     /// What training starts from.
     pub start: StartRecipe,
     /// Which images, and how they are prepared.
@@ -147,6 +150,7 @@ impl Default for Recipe {
             dropout: 0.0,
             drop_path: 0.0,
             gradient_checkpointing: false,
+            ema: None,
             start: StartRecipe::default(),
             data: DataRecipe::default(),
             optim: OptimRecipe::default(),
@@ -294,6 +298,7 @@ impl Recipe {
             (self.epochs >= 1, "epochs", self.epochs.to_string(), "at least 1"),
             (self.epochs <= 1_000_000, "epochs", self.epochs.to_string(), "at most 1000000"),
             (self.batch.is_none_or(|n| n >= 1), "batch", "0".into(), "at least 1"),
+            (self.ema.is_none_or(|kept| (0.0..1.0).contains(&kept)), "ema", number(self.ema), "0 to below 1"),
             (
                 share(self.label_smoothing) && self.label_smoothing < 1.0,
                 "label_smoothing",
@@ -344,10 +349,11 @@ impl Recipe {
 }
 
 /// Keys that are tables within tables, by their whole names.
-const KEYS: [&str; 38] = [
+const KEYS: [&str; 39] = [
     "dropout",
     "drop_path",
     "gradient_checkpointing",
+    "ema",
     "start.weights",
     "start.freeze_epochs",
     "start.freeze",
@@ -487,6 +493,7 @@ mod tests {
             ("optim.momentum", "1.0"),
             ("optim.betas", "[0.9, 1.0]"),
             ("optim.eps", "0.0"),
+            ("ema", "1.0"),
             ("optim.clip_norm", "0.0"),
             ("label_smoothing", "1.5"),
             ("data.valid_fraction", "1.0"),
