@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::params::param_infos;
 use crate::{
     Backbone, CifarResNet, CifarResNetConfig, Common, ConvNeXt, ConvNeXtConfig, DenseNet, DenseNetConfig,
-    EfficientNet, EfficientNetConfig, InitRng, InputShape, Mlp, MlpConfig, MobileNetV1, MobileNetV1Config,
-    MobileNetV2, MobileNetV2Config, MobileNetV3, MobileNetV3Config, MobileNetV4, MobileNetV4Config, RegNet,
-    RegNetConfig, ResNet, ResNetConfig, ShuffleNetV2, ShuffleNetV2Config, SmallCnn, SmallCnnConfig,
-    SqueezeNet, SqueezeNetConfig, Swin, SwinConfig, Vgg, VggConfig, ViT, ViTConfig,
+    EfficientNet, EfficientNetConfig, FcosConfig, InitRng, InputShape, Mlp, MlpConfig, MobileNetV1,
+    MobileNetV1Config, MobileNetV2, MobileNetV2Config, MobileNetV3, MobileNetV3Config, MobileNetV4,
+    MobileNetV4Config, RegNet, RegNetConfig, ResNet, ResNetConfig, SegmentationConfig, ShuffleNetV2,
+    ShuffleNetV2Config, SmallCnn, SmallCnnConfig, SqueezeNet, SqueezeNetConfig, Swin, SwinConfig, Vgg,
+    VggConfig, ViT, ViTConfig,
 };
 
 /// A network as data: serde reads and writes it, [`ModelConfig::init`] builds it.
@@ -214,6 +215,14 @@ pub enum ConfigError {
         /// The nearest that exists.
         nearest: &'static str,
     },
+    /// The network segments or detects.
+    #[error(
+        "`{name}` segments or detects; it is in the library, and what is asked for here is one that classifies"
+    )]
+    NotAClassifier {
+        /// The name asked for.
+        name: &'static str,
+    },
     /// A number is out of range.
     #[error("{what} is {value}; it must be {range}")]
     Range {
@@ -297,7 +306,13 @@ impl ModelConfig {
             .or_else(|| RegNetConfig::from_name(name, common).map(Self::RegNet))
             .or_else(|| DenseNetConfig::from_name(name, common).map(Self::DenseNet))
             .or_else(|| ShuffleNetV2Config::from_name(name, common).map(Self::ShuffleNetV2))
-            .ok_or_else(|| ConfigError::unknown(name, ModelConfig::names()))?;
+            .ok_or_else(|| {
+                let others = SegmentationConfig::names().chain(FcosConfig::names());
+                match others.into_iter().find(|info| info.name == name) {
+                    Some(info) => ConfigError::NotAClassifier { name: info.name },
+                    None => ConfigError::unknown(name, ModelConfig::names()),
+                }
+            })?;
         config.check()?;
         Ok(config)
     }

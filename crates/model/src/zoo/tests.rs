@@ -278,6 +278,8 @@ fn numbers_out_of_range_are_refused_before_anything_is_built() {
     let huge = InputShape { channels: usize::MAX, height: usize::MAX, width: usize::MAX };
     assert!(ModelConfig::from_name("mlp", huge, 10).is_err());
     assert!(ModelConfig::from_name("resnet18", config("resnet18").input(), 1).is_err());
+    let error = ModelConfig::from_name("fcn_resnet50", config("resnet18").input(), 10).unwrap_err();
+    assert!(error.to_string().contains("`fcn_resnet50` segments"), "{error}");
     let uneven = InputShape { channels: 3, height: 64, width: 72 };
     let error = ModelConfig::from_name("vit_tiny_patch16_224", uneven, 10).unwrap_err().to_string();
     assert!(error.contains("the image width is 72; it must be a multiple of 16"), "{error}");
