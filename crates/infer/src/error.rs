@@ -89,6 +89,30 @@ pub enum Error {
         /// What the reader said.
         reason: String,
     },
+    /// An HDF5 file is damaged, cut short, or of a form that is not read.
+    #[error("{path}: {place}: not a whole HDF5 file ({reason}); copy or download it again", path = path.display())]
+    DamagedHdf5 {
+        /// The weight file.
+        path: PathBuf,
+        /// The dataset or group within the file.
+        place: String,
+        /// What the reader said.
+        reason: String,
+    },
+    /// An HDF5 file has weights that are not read, or for another network.
+    #[error("{path}: {reason}", path = path.display())]
+    NotKeras {
+        /// The weight file.
+        path: PathBuf,
+        /// Which, and why.
+        reason: String,
+    },
+    /// The file is Keras's, and this build does not read those.
+    #[error("{path}: to read weights of Keras, rebuild with `--features keras`", path = path.display())]
+    NoKeras {
+        /// The weight file.
+        path: PathBuf,
+    },
     /// A tensor's values are of a kind that weights do not have.
     #[error("{path}: tensor `{name}` is {found}; weights are F64, F32, F16 or BF16", path = path.display())]
     TensorType {

@@ -26,4 +26,6 @@ pub use model_file::ModelFile;
 pub use predictor::{Prediction, Predictor};
 pub use tally::{Tally, Verdict};
 pub use tensor_loader::tensor_loader;
-pub use weights::{PublishedWeights, View, find_weights, read_weights};
+pub use weights::{
+    PublishedWeights, View, check_keras, find_weights, is_keras, keras_statistics, read_weights,
+};

@@ -1,8 +1,9 @@
-//! Weights that others trained: safetensors files and PyTorch's checkpoints as tensors by name.
+//! Weights that others trained: safetensors files, PyTorch's checkpoints and Keras's files as tensors by name.
 //!
 //! A checkpoint of PyTorch is a program for Python's unpickler. Nothing in it is ever executed: the crate `pytorch-reader`
 //! interprets the few calls that rebuild tensors, and what refers to anything else is refused by name ([`pickle`]).
 
+mod keras;
 mod pickle;
 mod published;
 mod pytorch;
@@ -15,6 +16,7 @@ use std::path::Path;
 
 use burn::tensor::TensorData;
 
+pub use self::keras::{check_keras, is_keras, keras_statistics};
 pub use self::published::{PublishedWeights, View, find_weights};
 pub(crate) use self::safetensors::SafetensorsFile;
 use crate::error::is_file;
@@ -33,15 +35,26 @@ const PREFIXES: [&str; 2] = ["module.", "_orig_mod."];
 /// one within `state_dict`, `model_state_dict`, `model` or `net`, or one whose names all begin with `module.` or `_orig_mod.`, which is left out.
 /// Values may be f64, f32, f16 or bf16, and may have been saved from a GPU.
 ///
+/// With the feature `keras` it may also be an HDF5 file that Keras wrote, in the form of version 3 (`.weights.h5`) or the one before (`.h5`), of
+/// MobileNet, EfficientNet or ResNet from `keras.applications`. Its tensors are for the networks called `…_keras`, which [`check_keras`] makes
+/// sure of: the biases of ResNet's convolutions have gone into the means of the normalizations behind them, which gives the same once training is
+/// over, the weights of its first convolution are for red, green and blue, and EfficientNet's statistics of images are left out
+/// ([`keras_statistics`]).
+///
 /// # Errors
 ///
 /// When the file cannot be read, is damaged or cut short, holds no weights, or refers to anything in Python but what rebuilds
-/// tensors: the message names it.
+/// tensors: the message names it. Also when it is Keras's and has other layers, or this build does not read it.
 pub fn read_weights(path: impl AsRef<Path>) -> Result<BTreeMap<String, TensorData>> {
     let path = path.as_ref();
     is_file(path)?;
-    let tensors =
-        if is_pytorch(path)? { pytorch::read(path)? } else { SafetensorsFile::open(path)?.read_all()? };
+    let tensors = if is_keras(path)? {
+        keras::read(path)?
+    } else if is_pytorch(path)? {
+        pytorch::read(path)?
+    } else {
+        SafetensorsFile::open(path)?.read_all()?
+    };
     if tensors.is_empty() {
         return Err(Error::NoWeights { path: path.to_owned() });
     }

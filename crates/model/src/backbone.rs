@@ -131,8 +131,8 @@ pub trait Backbone {
     /// # Shapes
     ///
     /// - images: `[batch, channels, height, width]`
-    /// - each level: `[batch, level.channels, height / level.stride, width / level.stride]`, rounded up; down in VGG, DenseNet and
-    ///   ConvNeXt, and up to three pixels fewer in SqueezeNet
+    /// - each level: `[batch, level.channels, height / level.stride, width / level.stride]`, rounded up; down in VGG, DenseNet,
+    ///   ConvNeXt and Keras's MobileNet, and up to three pixels fewer in SqueezeNet
     fn features(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
         let mut x = images;
         let stages = 0..self.levels().len();

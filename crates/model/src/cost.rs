@@ -1,7 +1,7 @@
 //! What the networks cost, so that a list of them needs no forward pass of each.
 
 /// Multiply-accumulate operations, in millions, for one image of the network's own size.
-const MEGA_MACS: [(&str, u32); 80] = [
+const MEGA_MACS: [(&str, u32); 92] = [
     ("linear", 0),
     ("mlp", 0),
     ("small_cnn", 4),
@@ -26,6 +26,9 @@ const MEGA_MACS: [(&str, u32); 80] = [
     ("resnet152d", 11753),
     ("resnet18_cifar", 555),
     ("resnet50_cifar", 1298),
+    ("resnet50_keras", 3858),
+    ("resnet101_keras", 7570),
+    ("resnet152_keras", 11282),
     ("convnext_atto", 547),
     ("convnext_femto", 780),
     ("convnext_pico", 1367),
@@ -53,6 +56,10 @@ const MEGA_MACS: [(&str, u32); 80] = [
     ("mobilenet_v1_050", 149),
     ("mobilenet_v1_025", 41),
     ("mobilenet_v1_025_leaky", 41),
+    ("mobilenet_keras", 569),
+    ("mobilenet_keras_075", 325),
+    ("mobilenet_keras_050", 149),
+    ("mobilenet_keras_025", 41),
     ("mobilenet_v2", 301),
     ("mobilenet_v3_small", 57),
     ("mobilenet_v3_large", 217),
@@ -61,6 +68,11 @@ const MEGA_MACS: [(&str, u32); 80] = [
     ("efficientnet_b2", 1088),
     ("efficientnet_b3", 1827),
     ("efficientnet_b4", 4394),
+    ("efficientnet_b0_keras", 386),
+    ("efficientnet_b1_keras", 687),
+    ("efficientnet_b2_keras", 994),
+    ("efficientnet_b3_keras", 1827),
+    ("efficientnet_b4_keras", 4394),
     ("mobilenetv4_conv_small", 186),
     ("mobilenetv4_conv_medium", 1080),
     ("squeezenet1_0", 819),

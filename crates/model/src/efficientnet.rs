@@ -1,5 +1,5 @@
 //! EfficientNet (<https://arxiv.org/abs/1905.11946>) as torchvision builds it: inverted residual blocks with squeeze and excitation,
-//! where depth, width and image size grow together from one variant to the next.
+//! where depth, width and image size grow together from one variant to the next. Keras's is another function of the same parameters.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -9,7 +9,7 @@ use crate::InitRng;
 use crate::backbone::{Backbone, Common, Level, stage_by_number, stage_layers};
 use crate::layer::{
     Activation, Conv2dConfig, ConvInit, DropPath, Dropout, Gate, InvertedResidual, Layer, Linear,
-    LinearConfig, LinearInit, adaptive_avg_pool2d, channels_of, conv_norm, forward_all,
+    LinearConfig, LinearInit, Zeros, adaptive_avg_pool2d, channels_of, conv_norm, forward_all,
 };
 use crate::zoo::{ConfigError, NameInfo, name};
 
@@ -20,6 +20,15 @@ const VARIANTS: [(NameInfo, f64, f64); 5] = [
     (name("efficientnet_b2", (3, 288, 1000), "EfficientNet, deeper and wider"), 1.1, 1.2),
     (name("efficientnet_b3", (3, 300, 1000), "EfficientNet, deeper and wider"), 1.2, 1.4),
     (name("efficientnet_b4", (3, 380, 1000), "EfficientNet, deeper and wider"), 1.4, 1.8),
+];
+
+/// Keras's name of each variant, with its own image size.
+const KERAS_NAMES: [NameInfo; 5] = [
+    name("efficientnet_b0_keras", (3, 224, 1000), "EfficientNet as Keras builds it, the smallest"),
+    name("efficientnet_b1_keras", (3, 240, 1000), "EfficientNet as Keras builds it, a tenth deeper"),
+    name("efficientnet_b2_keras", (3, 260, 1000), "EfficientNet as Keras builds it, deeper and wider"),
+    name("efficientnet_b3_keras", (3, 300, 1000), "EfficientNet as Keras builds it, deeper and wider"),
+    name("efficientnet_b4_keras", (3, 380, 1000), "EfficientNet as Keras builds it, deeper and wider"),
 ];
 
 /// Expansion, kernel, stride of the first block, channels and blocks, before they are scaled.
@@ -38,6 +47,8 @@ const ENDS: [usize; 5] = [2, 3, 4, 6, 8];
 
 /// Epsilon and momentum of the batch normalizations.
 const NORM: (f64, f64) = (1e-5, 0.1);
+/// The same of Keras.
+const KERAS_NORM: (f64, f64) = (1e-3, 0.01);
 
 /// Configuration of an [`EfficientNet`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +58,10 @@ pub struct EfficientNetConfig {
     pub common: Common,
     /// 0 to 4, for B0 to B4.
     pub scale: usize,
+    /// Whether it is Keras's network: where the image is halved, the odd zero lies below and to the right, and batch normalizations add
+    /// 0.001 to the variance.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keras: bool,
 }
 
 /// 3x3 convolution, seven groups of blocks, 1x1 convolution, mean, linear.
@@ -59,12 +74,12 @@ pub struct EfficientNet {
 
 impl EfficientNetConfig {
     pub(crate) fn names() -> impl Iterator<Item = NameInfo> {
-        VARIANTS.iter().map(|variant| variant.0)
+        VARIANTS.iter().map(|variant| variant.0).chain(KERAS_NAMES)
     }
 
     pub(crate) fn from_name(name: &str, common: Common) -> Option<Self> {
-        let scale = VARIANTS.iter().position(|variant| variant.0.name == name)?;
-        Some(Self { common, scale })
+        let number = Self::names().position(|info| info.name == name)?;
+        Some(Self { common, scale: number % VARIANTS.len(), keras: number >= VARIANTS.len() })
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
@@ -84,8 +99,9 @@ impl EfficientNetConfig {
         let total = GROUPS.iter().map(|group| blocks_of(group.4)).sum();
         let mut inputs = channels_of(32, width);
         let mut done = 0;
-        let first = Conv2dConfig { stride: 2, ..conv(input.channels, inputs, 3) };
-        let mut features = vec![conv_norm(first, Activation::Silu, NORM, rng, device)];
+        let (norm, zeros) = if self.keras { (KERAS_NORM, Zeros::Same) } else { (NORM, Zeros::Around) };
+        let first = Conv2dConfig { stride: 2, zeros, ..conv(input.channels, inputs, 3) };
+        let mut features = vec![conv_norm(first, Activation::Silu, norm, rng, device)];
         for (expansion, kernel, stride, outputs, blocks) in GROUPS {
             let outputs = channels_of(outputs, width);
             let blocks = (0..blocks_of(blocks)).map(|n| {
@@ -95,10 +111,11 @@ impl EfficientNetConfig {
                     outputs,
                     kernel,
                     stride: if n == 0 { stride } else { 1 },
+                    zeros,
                     dilation: 1,
                     activation: Activation::Silu,
                     squeezed: Some((inputs / 4, Activation::Silu, Gate::Sigmoid)),
-                    norm: NORM,
+                    norm,
                 };
                 inputs = outputs;
                 done += 1;
@@ -107,7 +124,7 @@ impl EfficientNetConfig {
             features.push(Layer::Row(blocks.collect()));
         }
         let wide = 4 * inputs;
-        features.push(conv_norm(conv(inputs, wide, 1), Activation::Silu, NORM, rng, device));
+        features.push(conv_norm(conv(inputs, wide, 1), Activation::Silu, norm, rng, device));
         let init = LinearInit::Uniform((classes as f64).sqrt().recip());
         let last = LinearConfig { init, ..LinearConfig::new(wide, classes) };
         EfficientNet {

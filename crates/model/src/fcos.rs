@@ -120,7 +120,7 @@ impl FcosConfig {
         let rng = &mut InitRng::new(seed);
         let common = Common::new(self.input, 0);
         let (depth, stem, groups, width) = (50, Stem::Photo, 1, 64);
-        let body = ResNetConfig { common, depth, stem, groups, width, dilated: false };
+        let body = ResNetConfig { common, depth, stem, groups, width, dilated: false, keras: false };
         let backbone = BackboneWithFpn {
             body: body.init(rng, device),
             fpn: FeaturePyramid::new(&[512, 1024, 2048], WIDTH, rng, device),

@@ -20,7 +20,7 @@ mod window_attention;
 
 pub use activation::{Activate, Activation};
 pub use attention::{Attention, attend};
-pub use conv::{Conv2d, Conv2dConfig, ConvInit};
+pub use conv::{Conv2d, Conv2dConfig, ConvInit, Zeros};
 pub use drop::{DropPath, Dropout};
 pub use feed_forward::FeedForward;
 pub use inverted_residual::InvertedResidual;

@@ -9,7 +9,7 @@ use crate::InitRng;
 use crate::backbone::{Backbone, Common, Level, stage_by_number, stage_layers};
 use crate::layer::{
     Activate, Activation, Conv2dConfig, ConvInit, DropPath, Dropout, Gate, InvertedResidual, Layer, Linear,
-    LinearConfig, LinearInit, adaptive_avg_pool2d, channels_of, conv_norm, forward_all,
+    LinearConfig, LinearInit, Zeros, adaptive_avg_pool2d, channels_of, conv_norm, forward_all,
 };
 use crate::zoo::{ConfigError, IMAGENET, NameInfo, name};
 
@@ -147,6 +147,7 @@ impl MobileNetV3Config {
                 outputs,
                 kernel,
                 stride,
+                zeros: Zeros::Around,
                 dilation,
                 activation: if hard_swish { Activation::HardSwish } else { Activation::Relu },
                 squeezed: weighted.then_some(squeezed),

@@ -1,4 +1,5 @@
-//! ResNet (<https://arxiv.org/abs/1512.03385>) as torchvision builds it, with the stride of a bottleneck in its 3x3, and its relatives:
+//! ResNet (<https://arxiv.org/abs/1512.03385>) as torchvision builds it, with the stride of a bottleneck in its 3x3, and its relatives: Keras's with the
+//! stride in the first 1x1, as the paper has it,
 //! ResNeXt with groups (<https://arxiv.org/abs/1611.05431>), Wide ResNet (<https://arxiv.org/abs/1605.07146>), and ResNet-D as timm builds
 //! it (<https://arxiv.org/abs/1812.01187>): three 3x3 convolutions first, and shortcuts that take means where they shrink.
 
@@ -24,7 +25,7 @@ const DEPTHS: [(usize, [usize; 4], bool); 5] = [
 ];
 
 /// Each name with depth, stem, groups of the 3x3 and channels a group in the first stage.
-const VARIANTS: [(NameInfo, usize, Stem, usize, usize); 17] = [
+const VARIANTS: [(NameInfo, usize, Stem, usize, usize); 20] = [
     (name("resnet18", IMAGENET, "ResNet, basic blocks"), 18, Stem::Photo, 1, 64),
     (name("resnet34", IMAGENET, "ResNet, basic blocks"), 34, Stem::Photo, 1, 64),
     (name("resnet50", IMAGENET, "ResNet, bottlenecks"), 50, Stem::Photo, 1, 64),
@@ -66,6 +67,9 @@ const VARIANTS: [(NameInfo, usize, Stem, usize, usize); 17] = [
         1,
         64,
     ),
+    (name("resnet50_keras", IMAGENET, "ResNet as Keras builds it, bottlenecks"), 50, Stem::Photo, 1, 64),
+    (name("resnet101_keras", IMAGENET, "ResNet as Keras builds it, bottlenecks"), 101, Stem::Photo, 1, 64),
+    (name("resnet152_keras", IMAGENET, "ResNet as Keras builds it, bottlenecks"), 152, Stem::Photo, 1, 64),
 ];
 
 /// Configuration of a [`ResNet`].
@@ -84,6 +88,10 @@ pub struct ResNetConfig {
     pub width: usize,
     /// Whether the last two stages keep their size and see further instead: stride 8 in place of 32, for segmentation.
     pub dilated: bool,
+    /// Whether it is Keras's network: a bottleneck that shrinks does so in its first 1x1, and batch normalizations add 1.001e-5 to the
+    /// variance.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keras: bool,
 }
 
 /// The first layers.
@@ -153,7 +161,8 @@ impl ResNetConfig {
 
     pub(crate) fn from_name(name: &str, common: Common) -> Option<Self> {
         let (_, depth, stem, groups, width) = *VARIANTS.iter().find(|variant| variant.0.name == name)?;
-        Some(Self { common, depth, stem, groups, width, dilated: false })
+        let keras = name.ends_with("_keras");
+        Some(Self { common, depth, stem, groups, width, dilated: false, keras })
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
@@ -182,7 +191,7 @@ impl ResNetConfig {
         assert!(variant.is_some(), "no ResNet has depth {}", self.depth);
         let (_, blocks, bottleneck) = *variant.unwrap_or(&DEPTHS[0]);
         let conv1 = self.first_conv(rng, device);
-        let bn1 = BatchNorm2d::new(64, rng, device);
+        let bn1 = norm(64, self.keras, rng, device);
         let total: usize = blocks.iter().sum();
         let expansion = if bottleneck { 4 } else { 1 };
         let (mut inputs, mut done, mut dilation) = (64, 0, 1);
@@ -206,6 +215,7 @@ impl ResNetConfig {
                         groups: self.groups,
                         bottleneck,
                         mean_shortcut: self.stem == Stem::Deep,
+                        keras: self.keras,
                     };
                     inputs = outputs;
                     done += 1;
@@ -317,25 +327,28 @@ struct BlockShape {
     groups: usize,
     bottleneck: bool,
     mean_shortcut: bool,
+    /// With the stride in the first convolution, and Keras's normalizations.
+    keras: bool,
 }
 
 impl Block {
     fn new(shape: &BlockShape, drop_path: DropPath, rng: &mut InitRng, device: &Device) -> Self {
-        let &BlockShape { inputs, width, outputs, stride, dilation, groups, bottleneck, .. } = shape;
+        let &BlockShape { inputs, width, outputs, stride, dilation, groups, bottleneck, keras, .. } = shape;
         let (first, second) = if bottleneck {
+            let (early, late) = if keras { (stride, 1) } else { (1, stride) };
             let second =
-                Conv2dConfig { stride, groups, dilation, padding: dilation, ..conv(width, width, 3) };
-            (conv(inputs, width, 1), second)
+                Conv2dConfig { stride: late, groups, dilation, padding: dilation, ..conv(width, width, 3) };
+            (Conv2dConfig { stride: early, ..conv(inputs, width, 1) }, second)
         } else {
             (Conv2dConfig { stride, ..conv(inputs, width, 3) }, conv(width, width, 3))
         };
         Self {
             conv1: first.init(rng, device),
-            bn1: BatchNorm2d::new(width, rng, device),
+            bn1: norm(width, keras, rng, device),
             conv2: second.init(rng, device),
-            bn2: BatchNorm2d::new(width, rng, device),
+            bn2: norm(width, keras, rng, device),
             conv3: bottleneck.then(|| conv(width, outputs, 1).init(rng, device)),
-            bn3: bottleneck.then(|| BatchNorm2d::new(outputs, rng, device)),
+            bn3: bottleneck.then(|| norm(outputs, keras, rng, device)),
             downsample: (stride != 1 || inputs != outputs).then(|| Shortcut::new(shape, rng, device)),
             drop_path,
         }
@@ -357,14 +370,14 @@ impl Block {
 
 impl Shortcut {
     fn new(shape: &BlockShape, rng: &mut InitRng, device: &Device) -> Self {
-        let &BlockShape { inputs, outputs, stride, mean_shortcut, .. } = shape;
+        let &BlockShape { inputs, outputs, stride, mean_shortcut, keras, .. } = shape;
         let conv = conv(inputs, outputs, 1);
         if mean_shortcut {
             let pool = MeanPool { halves: stride == 2 };
-            Self::Mean((pool, conv.init(rng, device), BatchNorm2d::new(outputs, rng, device)))
+            Self::Mean((pool, conv.init(rng, device), norm(outputs, keras, rng, device)))
         } else {
             let conv = Conv2dConfig { stride, ..conv };
-            Self::Strided((conv.init(rng, device), BatchNorm2d::new(outputs, rng, device)))
+            Self::Strided((conv.init(rng, device), norm(outputs, keras, rng, device)))
         }
     }
 
@@ -377,6 +390,11 @@ impl Shortcut {
             }
         }
     }
+}
+
+fn norm(channels: usize, keras: bool, rng: &mut InitRng, device: &Device) -> BatchNorm2d {
+    let norm = BatchNorm2d::new(channels, rng, device);
+    if keras { norm.with(1.001e-5, 0.01) } else { norm }
 }
 
 fn conv(inputs: usize, outputs: usize, kernel: usize) -> Conv2dConfig {

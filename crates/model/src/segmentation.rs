@@ -127,7 +127,7 @@ impl SegmentationConfig {
         let (backbone, inputs) = match self.network {
             FcnResNet50 | DeepLabV3ResNet50 => {
                 let (depth, stem, groups, width) = (50, Stem::Photo, 1, 64);
-                let config = ResNetConfig { common, depth, stem, groups, width, dilated: true };
+                let config = ResNetConfig { common, depth, stem, groups, width, dilated: true, keras: false };
                 (Trunk::ResNet(config.init(rng, device)), 2048)
             }
             DeepLabV3MobileNetV3Large | LrAsppMobileNetV3Large => {

@@ -332,6 +332,17 @@ impl ModelConfig {
         NAMES.iter().find(same).map(|info| info.name)
     }
 
+    /// Whether the network computes what Keras's does, and not what others with the same parameters do.
+    #[must_use]
+    pub fn is_keras(&self) -> bool {
+        match self {
+            Self::MobileNetV1(config) => config.keras,
+            Self::EfficientNet(config) => config.keras,
+            Self::ResNet(config) => config.keras,
+            _ => false,
+        }
+    }
+
     /// Whether every number is in its range, so that building allocates no more than about 1 GB. What comes from a file
     /// is checked before it is built.
     ///

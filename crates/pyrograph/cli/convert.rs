@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use pyrograph::data::{Pipeline, Preprocess};
-use pyrograph::infer::{ModelFile, PublishedWeights, read_weights};
+use pyrograph::infer::{ModelFile, PublishedWeights, check_keras, keras_statistics, read_weights};
 use pyrograph::model::{
     InputShape, ModelConfig, classes_of, default_device, fit_image_size, load_backbone, load_tensors,
 };
@@ -23,11 +23,13 @@ use super::{program, say};
 Examples:
   pyrograph convert resnet50-11ad3fa6.pth --model resnet50 -o resnet50.safetensors --classes imagenet_classes.txt
   pyrograph convert torchvision/resnet50 -o resnet50.safetensors --classes imagenet_classes.txt
+  pyrograph convert mobilenet_1_0_224_tf.h5 --model mobilenet_keras -o mobilenet.safetensors
   pyrograph convert resnet20.th --model resnet20 -o resnet20.safetensors --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
 
 Nothing in a PyTorch file is ever executed. Tensors must be those of the network, by name and by shape.")]
 pub(crate) struct ConvertArgs {
-    /// Weights: safetensors, what torch.save wrote (.pth, .pt, .th, …), or published ones, as torchvision/resnet50
+    /// Weights: safetensors, what torch.save wrote (.pth, .pt, .th, …), Keras's (.h5) for networks called …_keras, or published ones,
+    /// as torchvision/resnet50
     weights: String,
 
     /// The network they belong to, a name from `pyrograph models`; for published weights it is known
@@ -50,11 +52,11 @@ pub(crate) struct ConvertArgs {
     #[arg(long, value_name = "STEPS")]
     steps: Option<String>,
 
-    /// Mean of each channel, for values 0 to 1 [default: ImageNet's]
+    /// Mean of each channel, for values 0 to 1 [default: ImageNet's, or Keras's for its networks]
     #[arg(long, value_name = "R,G,B", value_delimiter = ',')]
     mean: Option<Vec<f32>>,
 
-    /// Deviation of each channel, for values 0 to 1 [default: ImageNet's]
+    /// Deviation of each channel, for values 0 to 1 [default: ImageNet's, or Keras's for its networks]
     #[arg(long, value_name = "R,G,B", value_delimiter = ',')]
     std: Option<Vec<f32>>,
 
@@ -90,6 +92,7 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode> {
     let (device, _) = default_device()?;
     let published_size = published.map(|weights| weights.view.crop as usize);
     let mut config = own(name, args.size.map(usize::from).or(published_size))?;
+    check_keras(&path, &config)?;
     let class_names = match &args.classes {
         Some(path) => Some(read_names(path)?),
         None => None,
@@ -121,7 +124,7 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode> {
         None => (load_tensors(model, tensors).with_context(weights)?, Vec::new()),
     };
     let file = ModelFile {
-        preprocess: preprocess(args, published, config.input())?,
+        preprocess: preprocess(args, published, &config)?,
         class_names: class_names.unwrap_or_else(|| (0..classes).map(|class| class.to_string()).collect()),
         recipe: String::new(),
         config,
@@ -173,8 +176,9 @@ fn read_names(path: &PathBuf) -> Result<Vec<String>> {
 fn preprocess(
     args: &ConvertArgs,
     published: Option<&PublishedWeights>,
-    input: InputShape,
+    config: &ModelConfig,
 ) -> Result<Preprocess> {
+    let input = config.input();
     let (channels, size) = (input.channels, input.height);
     let view = published.map(|weights| weights.view).filter(|view| view.crop as usize == size);
     let steps = match (&args.steps, view) {
@@ -185,6 +189,10 @@ fn preprocess(
         (None, None) => String::new(),
     };
     let usual = Preprocess::new(channels as u8, size as u32, size as u32).with_imagenet_statistics();
+    let usual = match keras_statistics(config) {
+        Some((mean, std)) => Preprocess { mean: mean.into(), std: std.into(), ..usual },
+        None => usual,
+    };
     let preprocess = Preprocess {
         steps: steps.parse::<Pipeline>()?,
         mean: args.mean.clone().unwrap_or_else(|| usual.mean.clone()),

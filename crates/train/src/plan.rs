@@ -1,13 +1,16 @@
 //! A recipe and a data set, decided down to the last shape.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::tensor::{Device, TensorData};
 use pyrograph_data::source::{Scan, Source, Subset, split};
 use pyrograph_data::transform::{Draws, Scene};
 use pyrograph_data::{DataSet, Image, OnError, Pipeline, PixelStats, Preprocess, cache_folder, pixel_stats};
-use pyrograph_infer::{ModelFile, PublishedWeights, find_weights, read_weights};
+use pyrograph_infer::{
+    ModelFile, PublishedWeights, check_keras, find_weights, keras_statistics, read_weights,
+};
 use pyrograph_model::{
     InputShape, Model, ModelConfig, ParamInfo, fit_image_size, freeze, load_backbone, named_tensors,
     param_infos,
@@ -146,6 +149,12 @@ impl Plan {
         }
         let input = InputShape { channels: channels.into(), height: height as usize, width: width as usize };
         let mut model = ModelConfig::from_name(&recipe.model, input, train.class_names().len())?;
+        if let Some(start) = &start {
+            check_keras(&start.path, &model)?;
+            if let (None, Some((mean, std))) = (&start.file, keras_statistics(&model)) {
+                preprocess = Preprocess { mean: mean.into(), std: std.into(), ..preprocess };
+            }
+        }
         let common = model.common_mut();
         (common.dropout, common.drop_path) = (recipe.dropout, recipe.drop_path);
         model.check()?;
@@ -239,6 +248,7 @@ impl Plan {
 
 /// Weights to start from, with the model file they lie in if it is one.
 struct Pretrained {
+    path: PathBuf,
     tensors: BTreeMap<String, TensorData>,
     /// The network they belong to, where that is known.
     network: Option<&'static str>,
@@ -252,12 +262,12 @@ impl Pretrained {
         match ModelFile::load(&path, &Device::default()) {
             Ok(file) => {
                 let tensors = named_tensors(&file.model).into_iter().collect();
-                Ok(Self { tensors, network: file.config.name(), file: Some(file) })
+                Ok(Self { tensors, network: file.config.name(), file: Some(file), path })
             }
             // Others' safetensors have no description, PyTorch's checkpoints are no safetensors.
             Err(pyrograph_infer::Error::NotAModel { .. } | pyrograph_infer::Error::Damaged { .. }) => {
                 let network = PublishedWeights::from_name(text).map(|weights| weights.network);
-                Ok(Self { tensors: read_weights(&path)?, network, file: None })
+                Ok(Self { tensors: read_weights(&path)?, network, file: None, path })
             }
             Err(other) => Err(other.into()),
         }

@@ -301,3 +301,10 @@ fn damaged_safetensors_are_refused_before_anything_is_allocated() {
         assert!(error.contains(message), "{error} (expected: {message})");
     }
 }
+
+#[test]
+#[cfg(not(feature = "keras"))]
+fn keras_weights_are_refused_by_name_where_they_are_not_read() {
+    let error = read_weights(fixture("keras.h5")).unwrap_err().to_string();
+    assert!(error.contains("--features keras"), "{error}");
+}

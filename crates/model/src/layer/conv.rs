@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::ops::{ConvOptions, PadMode};
 use burn::tensor::{Device, Tensor};
 
 use crate::init::{Draw, InitRng};
@@ -21,6 +21,8 @@ pub struct Conv2dConfig {
     pub stride: usize,
     /// Zeros added on each side.
     pub padding: usize,
+    /// Where the zeros are added, if not on each side alike.
+    pub zeros: Zeros,
     /// Step between the pixels that a kernel sees.
     pub dilation: usize,
     /// Parts that channels are cut into, each seen by its own kernels; as many as channels for a depthwise convolution.
@@ -29,6 +31,18 @@ pub struct Conv2dConfig {
     pub bias: bool,
     /// Starting values.
     pub init: ConvInit,
+}
+
+/// Where zeros are added to an image that a convolution makes smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zeros {
+    /// As many on each side: PyTorch's.
+    Around,
+    /// As few as make sizes come out as those that go in, divided by the stride and rounded up; the odd one goes below and to the right:
+    /// TensorFlow's `same`. The number in the configuration does not count.
+    Same,
+    /// Only below and to the right.
+    End,
 }
 
 /// Starting values of a convolution's weight.
@@ -57,6 +71,8 @@ pub struct Conv2d {
     pub bias: Option<Param<Tensor<1>>>,
     stride: usize,
     padding: usize,
+    #[module(skip)]
+    zeros: Zeros,
     dilation: usize,
     groups: usize,
 }
@@ -67,7 +83,8 @@ impl Conv2dConfig {
     pub fn new(inputs: usize, outputs: usize, kernel: usize) -> Self {
         let (stride, padding, dilation, groups) = (1, kernel / 2, 1, 1);
         let (bias, init) = (false, ConvInit::Default);
-        Self { inputs, outputs, kernel, stride, padding, dilation, groups, bias, init }
+        let zeros = Zeros::Around;
+        Self { inputs, outputs, kernel, stride, padding, zeros, dilation, groups, bias, init }
     }
 
     /// A convolution of each channel with its own kernel.
@@ -97,8 +114,8 @@ impl Conv2dConfig {
             _ => Draw::Constant(0.0),
         };
         let bias = self.bias.then(|| rng.param([self.outputs], draw, device));
-        let Self { stride, padding, dilation, groups, .. } = *self;
-        Conv2d { weight, bias, stride, padding, dilation, groups }
+        let Self { stride, padding, zeros, dilation, groups, .. } = *self;
+        Conv2d { weight, bias, stride, padding, zeros, dilation, groups }
     }
 }
 
@@ -106,9 +123,17 @@ impl Conv2d {
     /// # Shapes
     ///
     /// - input: `[batch, inputs, height, width]`
-    /// - output: `[batch, outputs, height', width']`, `height' = (height + 2 padding - dilation (kernel - 1) - 1) / stride + 1`
+    /// - output: `[batch, outputs, height', width']`, `height' = (height + zeros - dilation (kernel - 1) - 1) / stride + 1`, where `zeros` are
+    ///   those above and below: `2 padding` if they are [`Zeros::Around`]
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [self.dilation; 2], self.groups);
+        let [_, _, height, width] = input.dims();
+        let (input, padding) = match (self.zeros_of(height), self.zeros_of(width)) {
+            ((above, below), (left, right)) if above == below && left == right => (input, [above, left]),
+            (vertical, horizontal) => {
+                (input.pad([(0, 0), (0, 0), vertical, horizontal], PadMode::Constant(0.0)), [0, 0])
+            }
+        };
+        let options = ConvOptions::new([self.stride; 2], padding, [self.dilation; 2], self.groups);
         let output = conv2d(input, self.weight.val(), self.bias.as_ref().map(Param::val), options);
         trace::report(|| {
             let [_, inputs, height, width] = self.weight.dims();
@@ -121,5 +146,61 @@ impl Conv2d {
             }
         });
         output
+    }
+
+    /// Zeros before and after a row of `size` pixels.
+    fn zeros_of(&self, size: usize) -> (usize, usize) {
+        match self.zeros {
+            Zeros::Around => (self.padding, self.padding),
+            Zeros::End => (0, self.padding),
+            Zeros::Same => {
+                let seen = self.dilation * (self.weight.dims()[3] - 1) + 1;
+                let zeros = ((size.div_ceil(self.stride) - 1) * self.stride + seen).saturating_sub(size);
+                (zeros / 2, zeros - zeros / 2)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::TensorData;
+
+    /// What the sum of 3x3 with stride 2 makes of `size` pixels in a row, counted from 1, that lie in one column.
+    fn sums(zeros: Zeros, size: usize) -> Vec<f32> {
+        let device = Device::flex();
+        let config = Conv2dConfig { stride: 2, zeros, ..Conv2dConfig::new(1, 1, 3) };
+        let mut conv = config.init(&mut InitRng::new(0), &device);
+        conv.weight = Param::from_tensor(Tensor::ones([1, 1, 3, 3], &device));
+        let values: Vec<f32> = (1..=size as u16).map(f32::from).collect();
+        let image = Tensor::from_data(TensorData::new(values, [1, 1, size, 1]), &device);
+        let width = Tensor::zeros([1, 1, size, 1], &device);
+        conv.forward(Tensor::cat(vec![image, width], 3)).into_data().try_to_vec::<f32>().unwrap()
+    }
+
+    #[test]
+    fn zeros_go_where_they_are_wanted() {
+        assert_eq!(sums(Zeros::Around, 4), [3.0, 9.0]);
+        assert_eq!(sums(Zeros::Same, 4), [6.0, 7.0]);
+        assert_eq!(sums(Zeros::End, 4), [6.0, 7.0]);
+        assert_eq!(sums(Zeros::Around, 5), [3.0, 9.0, 9.0]);
+        assert_eq!(sums(Zeros::Same, 5), [3.0, 9.0, 9.0]);
+        assert_eq!(sums(Zeros::End, 5), [6.0, 12.0]);
+    }
+
+    #[test]
+    fn zeros_at_the_end_pass_gradients() {
+        let device = Device::flex().autodiff();
+        let config = Conv2dConfig { stride: 2, zeros: Zeros::Same, ..Conv2dConfig::new(1, 1, 3) };
+        let mut conv = config.init(&mut InitRng::new(0), &device);
+        conv.weight = Param::from_tensor(Tensor::ones([1, 1, 3, 3], &device));
+        let image = Tensor::<4>::ones([1, 1, 4, 4], &device).require_grad();
+        let gradients = conv.forward(image.clone()).sum().backward();
+        let gradient = image.grad(&gradients).unwrap().into_data().try_to_vec::<f32>().unwrap();
+        // Row and column 2 are in two windows each.
+        let times = [1.0, 1.0, 2.0, 1.0];
+        let expected: Vec<f32> = times.iter().flat_map(|row| times.map(|column| row * column)).collect();
+        assert_eq!(gradient, expected);
     }
 }

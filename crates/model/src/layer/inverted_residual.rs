@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 
 use super::{
-    Activation, Conv2dConfig, ConvInit, DropPath, Gate, Layer, Residual, SqueezeExcitation, conv_norm,
+    Activation, Conv2dConfig, ConvInit, DropPath, Gate, Layer, Residual, SqueezeExcitation, Zeros, conv_norm,
 };
 use crate::InitRng;
 
@@ -21,6 +21,8 @@ pub struct InvertedResidual {
     pub kernel: usize,
     /// Step of the depthwise convolution.
     pub stride: usize,
+    /// Where the depthwise convolution adds zeros.
+    pub zeros: Zeros,
     /// Step between the pixels that the depthwise kernel sees.
     pub dilation: usize,
     /// What follows the first two convolutions.
@@ -35,7 +37,7 @@ impl InvertedResidual {
     /// The block on `device`: with a shortcut where it changes neither size nor channels.
     #[must_use]
     pub fn init(&self, drop_path: DropPath, rng: &mut InitRng, device: &Device) -> Layer {
-        let &Self { inputs, expanded, outputs, kernel, stride, dilation, activation, norm, .. } = self;
+        let &Self { inputs, expanded, outputs, kernel, stride, zeros, dilation, activation, norm, .. } = self;
         let init = ConvInit::HeFanOut;
         let mut block = Vec::new();
         if expanded != inputs {
@@ -44,7 +46,7 @@ impl InvertedResidual {
         }
         let padding = kernel / 2 * dilation;
         let depthwise = Conv2dConfig::depthwise(expanded, kernel);
-        let conv = Conv2dConfig { init, stride, dilation, padding, ..depthwise };
+        let conv = Conv2dConfig { init, stride, dilation, padding, zeros, ..depthwise };
         block.push(conv_norm(conv, activation, norm, rng, device));
         if let Some((squeezed, activation, gate)) = self.squeezed {
             let layer = SqueezeExcitation::new(expanded, squeezed, (activation, gate), init, rng, device);

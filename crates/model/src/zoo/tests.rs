@@ -72,6 +72,7 @@ fn parameter_counts_are_those_of_the_references() {
         ("swin_b", 87_768_224),
         ("mobilenet_v1_100", 4_231_976),
         ("mobilenet_v1_025_leaky", 470_072),
+        ("mobilenet_keras", 4_231_976),
         ("mobilenet_v2", 3_504_872),
         ("mobilenet_v3_small", 2_542_856),
         ("mobilenet_v3_large", 5_483_032),
@@ -80,6 +81,7 @@ fn parameter_counts_are_those_of_the_references() {
         ("efficientnet_b2", 9_109_994),
         ("efficientnet_b3", 12_233_232),
         ("efficientnet_b4", 19_341_616),
+        ("efficientnet_b4_keras", 19_341_616),
         ("mobilenetv4_conv_small", 3_774_024),
         ("mobilenetv4_conv_medium", 9_715_512),
         ("squeezenet1_0", 1_248_424),
@@ -142,6 +144,18 @@ fn every_pyramid_has_the_channels_and_strides_it_claims() {
             }
             assert_eq!(feature.dims(), [1, level.channels, side, side], "{}: {level:?}", info.name);
         }
+    }
+}
+
+#[test]
+fn files_of_other_networks_do_not_say_that_they_are_not_keras() {
+    for (name, keras) in [("mobilenet_v1_100", "mobilenet_keras"), ("resnet50", "resnet50_keras")] {
+        let text = serde_json::to_string(&config(name)).unwrap();
+        assert!(!text.contains("keras"), "{text}");
+        assert!(!serde_json::from_str::<ModelConfig>(&text).unwrap().is_keras());
+        let text = serde_json::to_string(&config(keras)).unwrap();
+        assert!(serde_json::from_str::<ModelConfig>(&text).unwrap().is_keras(), "{text}");
+        assert_eq!(config(keras).name(), Some(keras));
     }
 }
 
@@ -285,6 +299,7 @@ fn numbers_out_of_range_are_refused_before_anything_is_built() {
     assert!(error.contains("the image width is 72; it must be a multiple of 16"), "{error}");
     assert!(error.ends_with("as 64 or 80"), "{error}");
     assert!(ModelConfig::from_name("convnext_atto", InputShape { height: 31, ..uneven }, 10).is_err());
+    assert!(ModelConfig::from_name("mobilenet_keras", InputShape { height: 30, ..uneven }, 10).is_err());
     let tiny = InputShape { channels: 1, height: 3, width: 28 };
     assert!(ModelConfig::from_name("small_cnn", tiny, 10).is_err());
     let ModelConfig::ResNet(resnet18) = config("resnet18") else { unreachable!("that is one") };
@@ -296,8 +311,8 @@ fn numbers_out_of_range_are_refused_before_anything_is_built() {
     assert!(wrong.into_iter().all(|config| ModelConfig::ResNet(config).check().is_err()));
     let common = Common::new(config("resnet18").input(), 10);
     let wrong = [
-        ModelConfig::MobileNetV1(MobileNetV1Config { common, width: 60, leaky: false }),
-        ModelConfig::EfficientNet(EfficientNetConfig { common, scale: 5 }),
+        ModelConfig::MobileNetV1(MobileNetV1Config { common, width: 60, leaky: false, keras: false }),
+        ModelConfig::EfficientNet(EfficientNetConfig { common, scale: 5, keras: false }),
         ModelConfig::Vgg(VggConfig { common, depth: 12 }),
         ModelConfig::Vgg(VggConfig { common: Common { classes: 100_000, ..common }, depth: 11 }),
         ModelConfig::RegNet(RegNetConfig { common, megaflops: 0 }),
