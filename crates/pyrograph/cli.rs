@@ -15,6 +15,7 @@ mod pack;
 mod predict;
 mod runs;
 mod show;
+mod signals;
 mod stats;
 mod summary;
 mod sweep;
@@ -38,8 +39,7 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 done, 1 it failed (the last line says why), 2 the command line is wrong.";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 it failed (the last line says why), 2 the command line is wrong, 75 stopped by a signal and can go on.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -166,6 +166,11 @@ pub(crate) fn told(error: &anyhow::Error) -> String {
         Some((end, _)) => format!("{} …", &text[..end]),
         None => text,
     }
+}
+
+/// Whether a run was asked to stop, which is no failure: it can go on.
+pub(crate) fn is_interruption(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(pyrograph::train::Error::Interrupted { .. }))
 }
 
 /// Whether the reader of our output has gone.

@@ -10,6 +10,11 @@ fn main() -> ExitCode {
         Ok(code) => code,
         // A reader that has seen enough, as `head`, is no failure.
         Err(error) if cli::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        // What tells schedulers to try again (EX_TEMPFAIL).
+        Err(error) if cli::is_interruption(&error) => {
+            cli::complain(&cli::told(&error));
+            ExitCode::from(75)
+        }
         Err(error) => {
             cli::complain(&format!("error: {}", cli::told(&error)));
             ExitCode::FAILURE

@@ -219,6 +219,12 @@ impl Loader {
         Ok(self.begin(position.epoch, batch))
     }
 
+    /// Where batch `batch` of pass `epoch` begins, both counted from 0.
+    #[must_use]
+    pub fn position(&self, epoch: u64, batch: usize) -> Position {
+        Position::of(&self.shared, epoch, batch)
+    }
+
     fn begin(&self, epoch: u64, batch: usize) -> Batches<'_> {
         let pass = self.shared.begin(epoch, batch);
         Batches { shared: &self.shared, pass, next: batch, inline: self.threads.is_empty(), failed: false }

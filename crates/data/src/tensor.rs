@@ -2,8 +2,8 @@
 
 mod mix;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::data::dataloader::batcher::Batcher;
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
@@ -13,7 +13,7 @@ use burn_dataset::{Dataset, DatasetError};
 use crate::loader::Batches;
 use crate::source::{Cifar, Digits, Folder, Idx, Manifest, Memory, Sample, Shards, Source, Subset};
 use crate::transform::mix::Mixing;
-use crate::{Batch, Loader, LoaderConfig, Preprocess};
+use crate::{Batch, Loader, LoaderConfig, Position, Preprocess};
 
 /// Pictures ready for a network.
 #[derive(Debug, Clone)]
@@ -170,6 +170,8 @@ pub struct TensorLoader {
     mixing: Mixing,
     device: Device,
     epoch: Arc<AtomicU64>,
+    /// Where the next call of `iter` begins, if not at the beginning of the next epoch.
+    start: Arc<Mutex<Option<Position>>>,
 }
 
 impl TensorLoader {
@@ -178,7 +180,19 @@ impl TensorLoader {
     pub fn new(loader: Loader, device: Device) -> Self {
         let batcher = ImageBatcher::new(loader.config().preprocess.clone());
         let epoch = Arc::new(AtomicU64::new(0));
-        Self { loader: Arc::new(loader), batcher, mixing: Mixing::default(), device, epoch }
+        let start = Arc::new(Mutex::new(None));
+        Self { loader: Arc::new(loader), batcher, mixing: Mixing::default(), device, epoch, start }
+    }
+
+    /// The same batches, of which the next call of `iter` gives those from `position` to the end of its pass, and later ones the passes after it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Loader::resume`].
+    pub fn starting_at(self, position: &Position) -> crate::Result<Self> {
+        self.loader.resume(position)?;
+        self.epoch.store(position.epoch, Ordering::Relaxed);
+        Ok(Self { start: Arc::new(Mutex::new(Some(position.clone()))), ..self })
     }
 
     /// The same batches, their pictures mixed on the device and with soft targets.
@@ -253,7 +267,12 @@ impl DataLoaderIterator<ImageBatch> for TensorBatches<'_> {
 
 impl DataLoader<ImageBatch> for TensorLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<ImageBatch> + 'a> {
-        Box::new(self.epoch(self.epoch.fetch_add(1, Ordering::Relaxed)))
+        let epoch = self.epoch.fetch_add(1, Ordering::Relaxed);
+        let start = self.start.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // It was found to be one of this loader's when it was given.
+        let rest = start.and_then(|position| self.loader.resume(&position).ok());
+        let batches = rest.unwrap_or_else(|| self.loader.epoch(epoch));
+        Box::new(TensorBatches { batches, loader: self })
     }
 
     fn num_items(&self) -> usize {
@@ -268,6 +287,7 @@ impl DataLoader<ImageBatch> for TensorLoader {
             mixing: self.mixing,
             device: device.clone(),
             epoch: self.epoch.clone(),
+            start: self.start.clone(),
         })
     }
 

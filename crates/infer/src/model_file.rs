@@ -59,7 +59,7 @@ impl ModelFile {
         if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
             return Err(Error::NotAFile { path: path.to_owned() });
         }
-        let bytes = self.to_bytes().map_err(|reason| Error::Damaged { path: path.to_owned(), reason })?;
+        let bytes = self.to_bytes()?;
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
@@ -79,7 +79,16 @@ impl ModelFile {
         Ok(())
     }
 
-    fn to_bytes(&self) -> std::result::Result<Vec<u8>, String> {
+    /// The bytes of the file. Equal models give equal bytes.
+    ///
+    /// # Errors
+    ///
+    /// When the network has a tensor of a kind that model files do not have.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        self.serialize().map_err(|reason| Error::Damaged { path: "the model".into(), reason })
+    }
+
+    fn serialize(&self) -> std::result::Result<Vec<u8>, String> {
         let json = |value: serde_json::Result<String>| value.map_err(|e| e.to_string());
         let description = Description {
             format: FORMAT.into(),

@@ -1,12 +1,13 @@
 //! Loss, top-1, top-5 and the confusion matrix, counted on the host from logits.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Running counts over any number of batches. Batches may come in any size; every sample weighs the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
     classes: usize,
     samples: u64,
+    #[serde(deserialize_with = "number")]
     loss: f64,
     top1: u64,
     top5: u64,
@@ -22,6 +23,11 @@ pub struct Verdict {
     pub confidence: f64,
     /// Cross entropy in nats.
     pub loss: f64,
+}
+
+/// JSON has no numbers that are not finite; `null` stands for them.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 impl Tally {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use pyrograph::train::{Recipe, RunFolder, RunOptions, list_runs, run as train};
+use pyrograph::train::{Error, Recipe, RunFolder, RunOptions, list_runs, run as train};
 
 use super::{runs, say};
 
@@ -43,25 +43,41 @@ fn variants(recipe: &Recipe, sweeps: &[String]) -> Result<Vec<Variant>> {
 }
 
 /// Trains every variant into a folder of its own and shows them side by side. One that fails does not keep the others from running, but the
-/// sweep fails in the end.
+/// sweep fails in the end. The same sweep into the same folder goes on where it was stopped.
 pub(super) fn run(recipe: &Recipe, sweeps: &[String], options: &RunOptions) -> Result<ExitCode> {
     let variants = variants(recipe, sweeps)?;
-    let folder = RunFolder::create(options.out.as_deref(), "sweep")?;
+    let folder = match &options.out {
+        Some(out) if is_of(out, &variants) => out.clone(),
+        out => RunFolder::create(out.as_deref(), "sweep")?.path().to_owned(),
+    };
     let mut failed = 0;
     for (n, Variant { name, recipe }) in variants.iter().enumerate() {
         say(&format!("\n{} of {}: {name}", n + 1, variants.len()));
-        let options = RunOptions { out: Some(folder.path().join(name)), ..options.clone() };
-        if let Err(error) = train(recipe, &options) {
-            failed += 1;
-            eprintln!("{name}: {error}");
+        let options = RunOptions { out: Some(folder.join(name)), ..options.clone() };
+        match train(recipe, &options) {
+            Ok(_) => {}
+            Err(error @ Error::Interrupted { .. }) => return Err(error.into()),
+            Err(error) => {
+                failed += 1;
+                eprintln!("{name}: {error}");
+            }
         }
     }
     say("");
-    table(folder.path())?;
+    table(&folder)?;
     if failed > 0 {
         bail!("{failed} of {} trainings failed", variants.len());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a folder has runs of these variants and nothing else.
+fn is_of(folder: &Path, variants: &[Variant]) -> bool {
+    let Ok(mut entries) = std::fs::read_dir(folder) else { return false };
+    entries.all(|entry| {
+        let name = entry.map(|entry| entry.file_name());
+        name.is_ok_and(|name| variants.iter().any(|variant| name == variant.name.as_str()))
+    })
 }
 
 fn table(folder: &Path) -> Result<()> {

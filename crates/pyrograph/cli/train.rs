@@ -2,17 +2,18 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use pyrograph::train::{Recipe, RunOptions, run as train};
+use pyrograph::train::{Plan, Recipe, RunOptions, SaveEvery, run_plan};
 
 use super::data::refuse_inside;
 use super::eval::top5;
 use super::named::{fetched, weights_path};
 use super::on_disk::{refuse_input_address, refuse_output_address};
-use super::sweep;
 use super::{Compute, program, say};
+use super::{signals, sweep};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -100,9 +101,18 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "KEY=VALUES")]
     sweep: Vec<String>,
 
-    /// Run folder to make; one with files in it is refused [default: runs/MODEL-N]
+    /// Run folder: a new one, or one with a run of the same recipe, which then goes on [default: that of the newest run of the recipe that was
+    /// stopped, otherwise a new runs/MODEL-N]
     #[arg(long, value_name = "RUN_FOLDER")]
     out: Option<PathBuf>,
+
+    /// Begin anew, also where a run of the same recipe was stopped
+    #[arg(long)]
+    fresh: bool,
+
+    /// How often the run is saved within an epoch: so many steps, or a time as 90s or 10m; it is saved at the end of each epoch as well
+    #[arg(long, value_name = "STEPS|TIME", default_value = "5m", value_parser = save_every)]
+    save_every: SaveEvery,
 
     /// Burn's full-screen display (needs a build with `--features tui`)
     #[arg(long)]
@@ -161,6 +171,19 @@ impl TrainArgs {
     }
 }
 
+fn save_every(text: &str) -> Result<SaveEvery, String> {
+    let number = |text: &str| text.parse::<u64>().ok().filter(|&number| number > 0);
+    let seconds = |text: &str, unit: u64| {
+        number(text)?.checked_mul(unit).map(|seconds| SaveEvery::Time(Duration::from_secs(seconds)))
+    };
+    let every = match (text.strip_suffix('s'), text.strip_suffix('m')) {
+        (Some(text), _) => seconds(text, 1),
+        (_, Some(text)) => seconds(text, 60),
+        _ => number(text).map(SaveEvery::Steps),
+    };
+    every.ok_or_else(|| "steps as 500, or a time as 90s or 10m".into())
+}
+
 fn pair<'a>(option: &str, text: &'a str) -> Result<(&'a str, &'a str)> {
     text.split_once('=').with_context(|| format!("{option} {text}: not of the form NAME=VALUE"))
 }
@@ -188,12 +211,25 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
     }
     let threads = args.compute.threads()?;
     let (device, device_name) = args.compute.device()?;
-    let options =
-        RunOptions { device, device_name, threads, out: args.out.clone(), verbose: true, tui: args.tui };
+    let options = RunOptions {
+        device,
+        device_name,
+        threads,
+        out: args.out.clone(),
+        verbose: true,
+        tui: args.tui,
+        fresh: args.fresh,
+        save_every: args.save_every,
+        ..RunOptions::default()
+    };
     if !args.sweep.is_empty() {
+        signals::listen(&options.stop)?;
         return sweep::run(&recipe, &args.sweep, &options);
     }
-    let outcome = train(&recipe, &options)?;
+    let plan = Plan::new(&recipe)?;
+    // Until now there was nothing to save.
+    signals::listen(&options.stop)?;
+    let outcome = run_plan(&plan, &options, Vec::new())?;
 
     let folder = &outcome.folder;
     let tally = &outcome.evaluation.tally;

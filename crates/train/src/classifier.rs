@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::module::Module;
+use burn::optim::GradientsParams;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn::train::metric::ItemLazy;
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
@@ -33,7 +34,7 @@ pub struct Frozen {
 impl Frozen {
     /// All stages but the head of `model`, for so many epochs.
     #[must_use]
-    pub fn new(model: &Model, epochs: usize) -> Self {
+    pub(crate) fn new(model: &Model, epochs: usize) -> Self {
         let network = (epochs > 0).then(|| Arc::new(model.clone().valid()));
         Self { network, epochs: Arc::new(AtomicUsize::new(epochs)) }
     }
@@ -106,18 +107,36 @@ impl ItemLazy for StepOutput {
     }
 }
 
-impl TrainStep for Classifier {
-    type Input = ImageBatch;
-    type Output = StepOutput;
+/// What one batch teaches.
+pub(crate) struct Lesson {
+    /// Mean over the batch, `[1]`.
+    pub(crate) loss: Tensor<1>,
+    /// Of the loss times the batch's share of a step.
+    pub(crate) gradients: GradientsParams,
+    pub(crate) output: StepOutput,
+}
 
-    fn step(&self, batch: ImageBatch) -> TrainOutput<StepOutput> {
+impl Classifier {
+    /// Forward, loss and backward of a batch that is `share` of a step, 1 for all of it.
+    pub(crate) fn learn(&self, batch: ImageBatch, share: f64) -> Lesson {
         let logits = self.logits(batch.images);
         let loss = match batch.soft_targets {
             Some(targets) => soft_cross_entropy(logits.clone(), targets, self.label_smoothing),
             None => cross_entropy(logits.clone(), batch.targets.clone(), self.label_smoothing),
         };
-        let output = StepOutput { logits: logits.detach(), targets: batch.targets };
-        TrainOutput::new(self, loss.backward(), output)
+        let part = if share == 1.0 { loss.clone() } else { loss.clone() * share };
+        let gradients = GradientsParams::from_grads(part.backward(), self);
+        Lesson { loss, gradients, output: StepOutput { logits: logits.detach(), targets: batch.targets } }
+    }
+}
+
+impl TrainStep for Classifier {
+    type Input = ImageBatch;
+    type Output = StepOutput;
+
+    fn step(&self, batch: ImageBatch) -> TrainOutput<StepOutput> {
+        let Lesson { gradients, output, .. } = self.learn(batch, 1.0);
+        TrainOutput { grads: gradients, item: output }
     }
 }
 

@@ -41,6 +41,16 @@ impl Ema {
         self.steps += 1;
     }
 
+    /// Steps taken in so far.
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The same kind of average, of which so many steps have made `average`.
+    pub(crate) fn restored(self, average: Option<Model>, steps: u64) -> Self {
+        Self { average, steps, ..self }
+    }
+
     /// The average, off the autodiff device; none before the first step.
     #[must_use]
     pub fn average(&self) -> Option<&Model> {

@@ -1,36 +1,55 @@
-//! The training loop on one page: for each epoch train, validate, record, decide.
+//! The training loop on one page: for each epoch train, validate, decide, save.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use burn::data::dataloader::Progress;
+use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::module::Module;
+use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Device;
 use burn::train::{
     EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent, SupervisedLearningStrategy,
     SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, ValidLoader,
 };
-use pyrograph_infer::Tally;
+use pyrograph_data::Loader;
+use pyrograph_infer::ModelFile;
 use pyrograph_model::{Model, noise};
 
+use crate::callback::{EpochEnd, LeftOut, StepEnd};
+use crate::classifier::{Classifier, Frozen, Lesson};
 use crate::clip::clip_norm;
-use crate::{Classifier, Ema, EpochRow, Error, Frozen, Recipe, Result, Scores, StopRecipe};
+use crate::guard::{Guard, Next, not_finite, with_statistics_of};
+use crate::optimizer::learning_rates;
+use crate::saver::{Results, Save, Saver};
+use crate::train_state::TrainState;
+use crate::{Callback, EpochRow, Error, Recipe, Result, Schedule, Scores, StopRecipe, StopSignal};
 
-/// Called at the end of each epoch with its numbers, the network (off the autodiff device) and whether its
-/// accuracy is the best so far. An error ends the run.
-pub type Observer = Box<dyn FnMut(&EpochRow, &Model, bool) -> Result<()> + Send>;
+/// Images that an error names.
+const NAMED: usize = 4;
 
-/// The loop as a strategy of Burn's `SupervisedTraining`.
-pub struct EpochLoop {
-    device: Device,
-    train_scores: Scores,
-    valid_scores: Scores,
-    stop: StopRule,
-    seed: u64,
-    clip_norm: Option<f64>,
-    ema: Option<f64>,
-    frozen: Frozen,
-    observer: Mutex<Observer>,
-    fitted: Mutex<Result<Fitted>>,
+/// Everything that training needs. What a step changes is in `state`.
+pub(crate) struct Training {
+    pub(crate) recipe: Recipe,
+    /// Its autodiff form.
+    pub(crate) device: Device,
+    /// Of training and of validation; they must be registered as Burn's metrics.
+    pub(crate) scores: (Scores, Scores),
+    pub(crate) schedule: Schedule,
+    pub(crate) frozen: Frozen,
+    /// The training images.
+    pub(crate) loader: Arc<Loader>,
+    pub(crate) state: TrainState,
+    pub(crate) saver: Saver,
+    /// A model file of a network.
+    pub(crate) describe: Box<dyn Fn(Model) -> ModelFile + Send>,
+    pub(crate) callbacks: Vec<Box<dyn Callback>>,
+    pub(crate) stop: StopSignal,
+}
+
+/// The loop as a strategy of Burn's `SupervisedTraining`, which gives it metrics and what shows them.
+pub(crate) struct EpochLoop {
+    training: Mutex<Option<Training>>,
+    fitted: Mutex<Option<Result<Fitted>>>,
 }
 
 /// How a loop went.
@@ -68,6 +87,12 @@ impl StopRule {
         Self { recipe, best: f64::NEG_INFINITY, best_epoch: 0 }
     }
 
+    /// The epoch with the best accuracy so far, counted from 1; 0 before the first.
+    #[must_use]
+    pub fn best_epoch(&self) -> usize {
+        self.best_epoch
+    }
+
     /// Takes in an epoch: whether its accuracy is the best so far (the first of equals), and whether to stop.
     pub fn after(&mut self, row: &EpochRow) -> (bool, Option<Stopped>) {
         let is_best = row.valid_accuracy > self.best;
@@ -93,227 +118,330 @@ impl StopRule {
 }
 
 impl EpochLoop {
-    /// A loop that trains on `device` (its autodiff form) and reads its numbers from the two scores, which must also
-    /// be registered as the training and the validation metric. What the network drops at random, and to which norm gradients are
-    /// scaled down, the recipe says; `frozen` is that of the classifier.
-    #[must_use]
-    pub fn new(
-        device: Device,
-        scores: (Scores, Scores),
-        recipe: &Recipe,
-        observer: Observer,
-        frozen: Frozen,
-    ) -> Self {
-        let (train_scores, valid_scores) = scores;
-        Self {
-            device,
-            train_scores,
-            valid_scores,
-            stop: StopRule::new(recipe.stop.clone()),
-            seed: recipe.seed,
-            clip_norm: recipe.optim.clip_norm,
-            ema: recipe.ema,
-            frozen,
-            observer: Mutex::new(observer),
-            fitted: Mutex::new(Ok(Fitted::default())),
-        }
+    pub(crate) fn new(training: Training) -> Self {
+        Self { training: Mutex::new(Some(training)), fitted: Mutex::new(None) }
     }
 
     /// How it went, once `SupervisedTraining::launch` has returned.
     ///
     /// # Errors
     ///
-    /// What ended the loop: an observer's error or a loss that is not finite.
-    pub fn fitted(&self) -> Result<Fitted> {
-        let mut fitted = self.fitted.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *fitted, Ok(Fitted::default()))
+    /// What ended the loop.
+    pub(crate) fn fitted(&self) -> Result<Fitted> {
+        let fitted = self.fitted.lock().unwrap_or_else(PoisonError::into_inner).take();
+        fitted.unwrap_or_else(|| Err(Error::Training("it has not begun".into())))
     }
-}
-
-type Events = SupervisedTrainingEventProcessor<Classifier>;
-
-impl EpochLoop {
-    /// Forward, loss, backward, update, for every batch.
-    fn train_epoch(
-        &self,
-        epoch: usize,
-        (learner, ema): (&mut Learner<Classifier>, &mut Option<Ema>),
-        loader: &TrainLoader<Classifier>,
-        events: &mut Events,
-        interrupter: &Interrupter,
-    ) -> Spent {
-        let started = Instant::now();
-        let mut waiting = Duration::ZERO;
-        let total_items = loader.num_items();
-        interrupter.fail_on_error(
-            events.process_train(LearnerEvent::StartSplit { epoch_number: epoch, total_items }),
-        );
-        let mut batches = loader.iter();
-        for step in 1.. {
-            let asked = Instant::now();
-            let batch = batches.next();
-            waiting += asked.elapsed();
-            let Some(batch) = batch else { break };
-            let batch = match batch {
-                Ok(batch) => batch,
-                Err(error) => {
-                    interrupter.fail(error);
-                    break;
-                }
-            };
-            noise::of_step(self.seed, (epoch as u64) << 32 | step as u64);
-            let output = learner.train_step(batch);
-            let gradients = match self.clip_norm {
-                Some(most) => clip_norm(&learner.model(), output.grads, most),
-                None => output.grads,
-            };
-            learner.lr_step();
-            learner.optimizer_step(gradients);
-            if let Some(ema) = ema {
-                ema.update(&learner.model().model);
-            }
-            let item = item(output.item, batches.progress(), step, Some(learner.lr_current()));
-            interrupter.fail_on_error(events.process_train(LearnerEvent::ProcessedItem(item)));
-            if interrupter.should_stop() {
-                break;
-            }
-        }
-        interrupter.fail_on_error(events.process_train(LearnerEvent::EndSplit(epoch)));
-        Spent { all: started.elapsed(), waiting }
-    }
-}
-
-/// Seconds of one epoch: all of it, and the part spent waiting for data.
-struct Spent {
-    all: Duration,
-    waiting: Duration,
 }
 
 impl SupervisedLearningStrategy<Classifier> for EpochLoop {
     fn fit(
         &self,
         components: TrainingComponents<Classifier>,
-        mut learner: Learner<Classifier>,
+        learner: Learner<Classifier>,
         train: TrainLoader<Classifier>,
         valid: ValidLoader<Classifier>,
-        first_epoch: usize,
+        _first_epoch: usize,
     ) -> (Classifier, Events) {
-        let mut events = components.event_processor;
-        let interrupter = &components.interrupter;
-        let train = train.to_device(&self.device);
-        let valid = valid.to_device(&self.device.clone().inner());
-        learner.fork(&self.device);
-
-        let mut stop = self.stop.clone();
-        let mut ema = self.ema.map(Ema::new);
-        let mut fitted = Fitted::default();
-        let mut failure = None;
-        for epoch in first_epoch..=components.num_epochs {
-            let spent = self.train_epoch(epoch, (&mut learner, &mut ema), &train, &mut events, interrupter);
-            self.frozen.end_epoch();
-            if interrupter.should_stop() {
-                break;
-            }
-            // What inference sees: the same weights, off the autodiff device.
-            let mut network = burn::module::Module::valid(&learner.model());
-            if let Some(average) = ema.as_ref().and_then(Ema::average) {
-                network.model = average.clone();
-            }
-            validate(epoch, &network, &valid, &mut events, interrupter);
-            interrupter.fail_on_error(events.process_train(LearnerEvent::EndEpoch(epoch)));
-            interrupter.fail_on_error(events.flush());
-            if interrupter.should_stop() {
-                break;
-            }
-
-            let lr = learner.lr_current().base();
-            let row = row(epoch, lr, &spent, &self.train_scores.finished(), &self.valid_scores.finished());
-            let (is_best, stopped) = stop.after(&row);
-            let finite = row.train_loss.is_finite();
-            let mut observer = self.observer.lock().unwrap_or_else(PoisonError::into_inner);
-            // Weights that are not finite never replace good ones.
-            let observed = if finite { observer(&row, &network.model, is_best) } else { Ok(()) };
-            fitted.epochs.push(row);
-            fitted.best_epoch = stop.best_epoch;
-            fitted.stopped = stopped;
-            match observed {
-                Err(error) => failure = Some(error),
-                Ok(()) if !finite => failure = Some(Error::Diverged { epoch, learning_rate: lr }),
-                Ok(()) => {}
-            }
-            if failure.is_some() || fitted.stopped.is_some() {
-                break;
-            }
-        }
-        *self.fitted.lock().unwrap_or_else(PoisonError::into_inner) = failure.map_or(Ok(fitted), Err);
-        (learner.model(), events)
+        let network = learner.model();
+        // The learner keeps its optimizer's state to itself, and a checkpoint needs it: `Training` has an optimizer of its own.
+        drop(learner);
+        let mut burn = Burn { events: components.event_processor, interrupter: components.interrupter };
+        let training = self.training.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut training) = training else { return (network, burn.events) };
+        drop(network);
+        let train = train.to_device(&training.device);
+        let valid = valid.to_device(&training.device.clone().inner());
+        let fitted = training.run(&train, &valid, &mut burn);
+        *self.fitted.lock().unwrap_or_else(PoisonError::into_inner) = Some(fitted);
+        (training.state.network, burn.events)
     }
 }
 
-fn validate(
-    epoch: usize,
-    network: &Classifier,
-    loader: &ValidLoader<Classifier>,
-    events: &mut Events,
-    interrupter: &Interrupter,
-) {
-    let total_items = loader.num_items();
-    interrupter
-        .fail_on_error(events.process_valid(LearnerEvent::StartSplit { epoch_number: epoch, total_items }));
-    let mut batches = loader.iter();
-    let mut step = 0;
-    while let Some(batch) = batches.next() {
-        let batch = match batch {
-            Ok(batch) => batch,
-            Err(error) => {
-                interrupter.fail(error);
-                break;
+type Events = SupervisedTrainingEventProcessor<Classifier>;
+
+/// Burn's side of the loop.
+struct Burn {
+    events: Events,
+    interrupter: Interrupter,
+}
+
+fn told<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T> {
+    result.map_err(|error| Error::Training(error.to_string()))
+}
+
+impl Training {
+    fn run(
+        &mut self,
+        train: &TrainLoader<Classifier>,
+        valid: &ValidLoader<Classifier>,
+        burn: &mut Burn,
+    ) -> Result<Fitted> {
+        let mut rule = StopRule::new(self.recipe.stop.clone());
+        let mut stopped = self.state.progress.rows.iter().fold(None, |_, row| rule.after(row).1);
+        if self.state.progress.step == 0 {
+            // Something to go back to, and a first look at whether there is room.
+            self.save(None)?;
+        }
+        while stopped.is_none() && self.state.progress.epoch() <= self.recipe.epochs {
+            self.train_epoch(train, burn)?;
+            let row = self.validate(valid, burn)?;
+            let (is_best, why) = rule.after(&row);
+            stopped = why;
+            self.end_epoch(row, is_best)?;
+            told(burn.events.process_train(LearnerEvent::EndEpoch(self.state.progress.rows.len())))?;
+        }
+        self.saver.wait()?;
+        Ok(Fitted { epochs: self.state.progress.rows.clone(), best_epoch: rule.best_epoch, stopped })
+    }
+
+    /// What is left of the epoch's batches: forward, loss, backward, and after every `accumulate` of them an update.
+    fn train_epoch(&mut self, train: &TrainLoader<Classifier>, burn: &mut Burn) -> Result<()> {
+        let epoch = self.state.progress.epoch();
+        let start = LearnerEvent::StartSplit { epoch_number: epoch, total_items: train.num_items() };
+        told(burn.events.process_train(start))?;
+        self.scores.0.go_on_from(self.state.progress.tally.clone());
+        let mut clock = Clock::from(self.state.progress.seconds);
+        let mut guard = Guard::new(self.state.progress.rollbacks);
+        let schedule = self.schedule.from_step(self.state.progress.step);
+        let mut rates = learning_rates(&self.recipe.optim, &self.state.network.model, &schedule);
+        let earlier = self.state.progress.bad_images.clone();
+        let mut gathered = Gathered::default();
+        let (total, together) = (self.loader.batches_per_epoch() as u64, self.recipe.accumulate as u64);
+        let mut batches = train.iter();
+        while let Some(batch) = clock.waiting_for(|| batches.next()) {
+            let batch = told(batch)?;
+            let number = self.state.progress.position.batch;
+            let first_of_step = number - number % together;
+            let share = 1.0 / together.min(total - first_of_step) as f64;
+            let places = batch.indices.clone();
+
+            let before = self.state.network.model.valid();
+            noise::of_step(self.recipe.seed, (epoch as u64) << 32 | (number + 1));
+            let Lesson { loss, gradients, output } = self.state.network.learn(batch, share);
+            let wrong = told(not_finite(&self.state.network, &loss, &gradients))?;
+            if let Some(what) = wrong {
+                self.state.network.model = with_statistics_of(self.state.network.model.clone(), &before);
+                self.leave_out(what, &places, &mut guard)?;
+            } else {
+                guard.passed();
+                gathered.add(&self.state.network, gradients, together);
             }
+            drop(before);
+
+            self.state.progress.position.batch += 1;
+            let position = self.state.progress.position.batch;
+            let step_is_over = position % together == 0 || position == total;
+            let mut rate = None;
+            if step_is_over {
+                let rate = rate.insert(rates.step()).clone();
+                if let Some(gradients) = gathered.take() {
+                    self.update(gradients, rate);
+                }
+                self.state.progress.step += 1;
+                self.step_end(epoch)?;
+            }
+            if wrong.is_none() {
+                let item = TrainingItem::new(output, batches.progress(), Some(position as usize), rate);
+                told(burn.events.process_train(LearnerEvent::ProcessedItem(item)))?;
+            }
+            if step_is_over {
+                let asked = self.stop.is_set() || burn.interrupter.should_stop();
+                if asked || (guard.is_calm() && self.saver.is_due(self.state.progress.step)?) {
+                    self.state.progress.seconds = clock.seconds();
+                    self.state.progress.bad_images = bad_images(&earlier, &self.loader);
+                    told(burn.events.flush())?;
+                    self.state.progress.tally = self.scores.0.so_far();
+                    self.save(None)?;
+                }
+                self.end_if_asked(asked)?;
+            }
+        }
+        self.state.progress.seconds = clock.seconds();
+        self.state.progress.bad_images = bad_images(&earlier, &self.loader);
+        told(burn.events.process_train(LearnerEvent::EndSplit(epoch)))?;
+        told(burn.events.flush())?;
+        self.state.progress.tally = self.scores.0.finished();
+        self.frozen.end_epoch();
+        Ok(())
+    }
+
+    fn update(&mut self, gradients: GradientsParams, rate: ModuleLearningRate) {
+        let network = self.state.network.clone();
+        let gradients = match self.recipe.optim.clip_norm {
+            Some(most) => clip_norm(&network, gradients, most),
+            None => gradients,
         };
-        step += 1;
-        let output = InferenceStep::step(network, batch);
-        let item = item(output, batches.progress(), step, None);
-        interrupter.fail_on_error(events.process_valid(LearnerEvent::ProcessedItem(item)));
-        if interrupter.should_stop() {
-            break;
+        self.state.network = self.state.optimizer.step(rate, network, gradients);
+        if let Some(ema) = &mut self.state.ema {
+            ema.update(&self.state.network.model);
         }
     }
-    interrupter.fail_on_error(events.process_valid(LearnerEvent::EndSplit(epoch)));
+
+    fn step_end(&mut self, epoch: usize) -> Result<()> {
+        let step = self.state.progress.step;
+        let end = StepEnd { epoch, step, learning_rate: self.schedule.at(step - 1) };
+        let network = &mut self.state.network.model;
+        self.callbacks.iter_mut().try_for_each(|callback| callback.step_end(&end, network))
+    }
+
+    /// Nothing is learned of a batch whose numbers are not finite; after several of them the weights themselves are suspected.
+    fn leave_out(&mut self, what: &'static str, places: &[usize], guard: &mut Guard) -> Result<()> {
+        let source = self.loader.source();
+        let images: Vec<String> = places.iter().map(|&index| source.place(index).to_string()).collect();
+        let (epoch, batch) = (self.state.progress.epoch(), self.state.progress.position.batch + 1);
+        let next = guard.left_out();
+        self.state.progress.left_out += 1;
+        self.state.progress.rollbacks = guard.rollbacks();
+        let left_out = LeftOut { epoch, batch, what, images, rolled_back: next == Next::RollBack };
+        self.callbacks.iter_mut().try_for_each(|callback| callback.left_out(&left_out))?;
+        let older = match next {
+            Next::GoOn => return Ok(()),
+            Next::RollBack => self.saver.newest()?.checkpoint,
+            Next::Stop => None,
+        };
+        match older {
+            Some(checkpoint) => {
+                self.state = self.state.clone().rolled_back(&checkpoint)?;
+                Ok(())
+            }
+            None => Err(Error::NotFinite {
+                what,
+                epoch,
+                batch,
+                images: left_out.images[..left_out.images.len().min(NAMED)].join(", "),
+                learning_rate: self.recipe.optim.lr,
+            }),
+        }
+    }
+
+    /// The epoch's numbers, from the network that is kept.
+    fn validate(&mut self, loader: &ValidLoader<Classifier>, burn: &mut Burn) -> Result<EpochRow> {
+        let epoch = self.state.progress.epoch();
+        let (network, _) = self.state.measured();
+        let start = LearnerEvent::StartSplit { epoch_number: epoch, total_items: loader.num_items() };
+        told(burn.events.process_valid(start))?;
+        let mut batches = loader.iter();
+        let mut number = 0;
+        while let Some(batch) = batches.next() {
+            number += 1;
+            let output = InferenceStep::step(&network, told(batch)?);
+            let item = TrainingItem::new(output, batches.progress(), Some(number), None);
+            told(burn.events.process_valid(LearnerEvent::ProcessedItem(item)))?;
+            let asked = self.stop.is_set() || burn.interrupter.should_stop();
+            if asked {
+                self.save(None)?;
+            }
+            self.end_if_asked(asked)?;
+        }
+        told(burn.events.process_valid(LearnerEvent::EndSplit(epoch)))?;
+        told(burn.events.flush())?;
+
+        let progress = &self.state.progress;
+        let (train, valid, [seconds, waiting]) =
+            (&progress.tally, self.scores.1.finished(), progress.seconds);
+        Ok(EpochRow {
+            epoch,
+            learning_rate: self.schedule.at(progress.step.saturating_sub(1)),
+            train_loss: train.loss(),
+            train_accuracy: train.top1(),
+            valid_loss: valid.loss(),
+            valid_accuracy: valid.top1(),
+            valid_top5: valid.top5(),
+            seconds,
+            images_per_second: train.samples() as f64 / seconds,
+            waiting_share: waiting / seconds,
+            bad_images: progress.bad_images.len(),
+            left_out: progress.left_out,
+        })
+    }
+
+    /// The epoch becomes part of what was done, and is saved.
+    fn end_epoch(&mut self, row: EpochRow, is_best: bool) -> Result<()> {
+        let (network, model) = self.state.measured();
+        let progress = &mut self.state.progress;
+        let bad_images = std::mem::take(&mut progress.bad_images);
+        let end = EpochEnd { row: &row, network: &network.model, is_best, bad_images: &bad_images };
+        self.callbacks.iter_mut().try_for_each(|callback| callback.epoch_end(&end))?;
+        progress.rows.push(row);
+        progress.position = self.loader.position(progress.rows.len() as u64, 0);
+        progress.tally = pyrograph_infer::Tally::new(progress.tally.classes());
+        (progress.seconds, progress.left_out) = ([0.0; 2], 0);
+        let rows = progress.rows.clone();
+        self.save(Some(Results { rows, model, is_best, bad_images }))
+    }
+
+    fn save(&mut self, results: Option<Results>) -> Result<()> {
+        let files = self.state.to_files(&self.describe)?;
+        self.saver.save(Save { step: self.state.progress.step, files, results })
+    }
+
+    /// Ends the loop with everything saved, if somebody has asked for it.
+    fn end_if_asked(&mut self, asked: bool) -> Result<()> {
+        if !asked {
+            return Ok(());
+        }
+        self.saver.wait()?;
+        let path = self.saver.folder().path().to_owned();
+        Err(Error::Interrupted { path, step: self.state.progress.step })
+    }
 }
 
-fn item<T>(
-    output: T,
-    progress: Progress,
-    step: usize,
-    lr: Option<burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate>,
-) -> TrainingItem<T> {
-    TrainingItem::new(output, progress, Some(step), lr)
+/// Those of the epoch before the run was stopped, and those since.
+fn bad_images(earlier: &[String], loader: &Loader) -> Vec<String> {
+    let since = loader.bad_samples().into_iter().map(|bad| format!("{}: {}", bad.place, bad.reason));
+    earlier.iter().cloned().chain(since).collect()
 }
 
-fn row(epoch: usize, learning_rate: f64, spent: &Spent, train: &Tally, valid: &Tally) -> EpochRow {
-    let seconds = spent.all.as_secs_f64();
-    EpochRow {
-        epoch,
-        learning_rate,
-        train_loss: train.loss(),
-        train_accuracy: train.top1(),
-        valid_loss: valid.loss(),
-        valid_accuracy: valid.top1(),
-        valid_top5: valid.top5(),
-        seconds,
-        images_per_second: train.samples() as f64 / seconds,
-        waiting_share: spent.waiting.as_secs_f64() / seconds,
-        // The loader knows; the observer asks it.
-        bad_images: 0,
+/// The gradients of the batches of a step.
+#[derive(Default)]
+struct Gathered {
+    one: Option<GradientsParams>,
+    several: GradientsAccumulator<Classifier>,
+}
+
+impl Gathered {
+    fn add(&mut self, network: &Classifier, gradients: GradientsParams, together: u64) {
+        if together == 1 {
+            self.one = Some(gradients);
+        } else {
+            self.several.accumulate(network, gradients);
+        }
+    }
+
+    /// Their sum, if there are any.
+    fn take(&mut self) -> Option<GradientsParams> {
+        self.one.take().or_else(|| Some(self.several.grads()).filter(|gradients| !gradients.is_empty()))
+    }
+}
+
+/// Time spent on an epoch, and the part of it waiting for data.
+struct Clock {
+    before: [f64; 2],
+    started: Instant,
+    waiting: Duration,
+}
+
+impl Clock {
+    /// Goes on from what was spent before the run was stopped.
+    fn from(before: [f64; 2]) -> Self {
+        Self { before, started: Instant::now(), waiting: Duration::ZERO }
+    }
+
+    fn waiting_for<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let asked = Instant::now();
+        let done = work();
+        self.waiting += asked.elapsed();
+        done
+    }
+
+    fn seconds(&self) -> [f64; 2] {
+        [self.before[0] + self.started.elapsed().as_secs_f64(), self.before[1] + self.waiting.as_secs_f64()]
     }
 }
 
 impl std::fmt::Debug for EpochLoop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EpochLoop")
-            .field("device", &self.device)
-            .field("stop", &self.stop)
-            .finish_non_exhaustive()
+        f.debug_struct("EpochLoop").finish_non_exhaustive()
     }
 }
 

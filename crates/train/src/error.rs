@@ -39,14 +39,56 @@ pub enum Error {
     /// Burn's learner stopped.
     #[error("training stopped: {0}")]
     Training(String),
-    /// The loss became infinite or not a number.
+    /// A checkpoint, or what is written beside it, cannot be written or read.
+    #[error("{path}: {source}; what was saved before is untouched, and the same command goes on from there", path = path.display())]
+    Checkpoint {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A checkpoint is not as it was written.
+    #[error("{path}: the checkpoint is damaged: {reason}", path = path.display())]
+    DamagedCheckpoint {
+        /// Its folder.
+        path: PathBuf,
+        /// Which file, and how.
+        reason: String,
+    },
+    /// The run folder holds a run of another recipe.
     #[error(
-        "the loss is not finite after epoch {epoch}; lower the learning rate (now {learning_rate}), \
-         for example with --set optim.lr={}", learning_rate / 10.0
+        "{path}: the run in this folder has another recipe; nothing was changed, choose another folder with --out. The difference:\n{difference}",
+        path = path.display()
     )]
-    Diverged {
+    OtherRecipe {
+        /// The run folder.
+        path: PathBuf,
+        /// A line for each setting that differs.
+        difference: String,
+    },
+    /// Training was asked to stop, and can go on.
+    #[error("{path}: stopped as asked, at step {step}; the same command goes on from there", path = path.display())]
+    Interrupted {
+        /// The run folder.
+        path: PathBuf,
+        /// Steps that were made, all of them saved.
+        step: u64,
+    },
+    /// The loss or a gradient was infinite or not a number, again and again.
+    #[error(
+        "{what} of epoch {epoch}, batch {batch} is not finite, after {} as many batches were left out and older weights taken up; if \
+         the images ({images}) are as they should be, lower the learning rate (now {learning_rate}), for example with --set optim.lr={}",
+        "three times", learning_rate / 10.0
+    )]
+    NotFinite {
+        /// `the loss` or `a gradient`.
+        what: &'static str,
         /// The epoch, counted from 1.
         epoch: usize,
+        /// The batch of the epoch, counted from 1.
+        batch: u64,
+        /// The first images of the batch.
+        images: String,
         /// The learning rate of the recipe.
         learning_rate: f64,
     },

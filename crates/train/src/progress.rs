@@ -46,16 +46,15 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 impl Progress {
-    /// Bars from now on, if `visible`.
-    pub(crate) fn new(visible: bool) -> Self {
-        Self { bar: ProgressBar::hidden(), epoch: 1, epochs: 1, visible }
+    /// Bars from epoch `first_epoch` on, counted from 1, if `visible`.
+    pub(crate) fn new(visible: bool, first_epoch: usize) -> Self {
+        Self { bar: ProgressBar::hidden(), epoch: first_epoch, epochs: 1, visible }
     }
 }
 
 impl TrainingProgressLogger for Progress {
-    fn start(&mut self, epochs: usize, first_epoch: usize, _: Option<usize>, _: Option<&str>) {
+    fn start(&mut self, epochs: usize, _: usize, _: Option<usize>, _: Option<&str>) {
         self.epochs = epochs;
-        self.epoch = first_epoch;
     }
 
     fn start_split(&mut self, split: &str, total: usize) {

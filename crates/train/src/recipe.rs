@@ -23,6 +23,7 @@
 mod optim;
 mod schedule;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use pyrograph_data::OnError;
@@ -49,6 +50,8 @@ pub struct Recipe {
     /// Images a step, at least 1. Without it 64, or an eighth of a smaller set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<usize>,
+    /// Batches whose gradients make one step, at least 1: as if `batch` were so many times larger, without the memory.
+    pub accumulate: usize,
     /// Decides initial weights, order, splits and augmentation.
     pub seed: u64,
     /// The share of the target's probability spread over all classes, 0 to 1
@@ -143,6 +146,7 @@ impl Default for Recipe {
             model: Self::AUTO.into(),
             epochs: 6,
             batch: None,
+            accumulate: 1,
             seed: 0,
             label_smoothing: 0.0,
             augment: Self::AUTO.into(),
@@ -285,6 +289,28 @@ impl Recipe {
         Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
+    /// A line for each setting in which `other` differs: its key, its value there and here. Empty for equal recipes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recipe::to_toml`].
+    pub fn difference(&self, other: &Self) -> Result<String> {
+        let settings = |recipe: &Self| -> Result<BTreeMap<String, String>> {
+            let table = toml::Table::try_from(recipe).map_err(|e| Error::Recipe(e.to_string()))?;
+            let mut settings = BTreeMap::new();
+            flatten("", &table, &mut settings);
+            Ok(settings)
+        };
+        let (here, there) = (settings(self)?, settings(other)?);
+        let keys: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+        let shown = |value: Option<&String>| value.map_or("not set", String::as_str).to_owned();
+        let lines = keys
+            .into_iter()
+            .filter(|key| here.get(*key) != there.get(*key))
+            .map(|key| format!("  {key}: {} there, {} here", shown(there.get(key)), shown(here.get(key))));
+        Ok(lines.collect::<Vec<_>>().join("\n"))
+    }
+
     /// Whether every value is in its range.
     ///
     /// # Errors
@@ -298,6 +324,12 @@ impl Recipe {
             (self.epochs >= 1, "epochs", self.epochs.to_string(), "at least 1"),
             (self.epochs <= 1_000_000, "epochs", self.epochs.to_string(), "at most 1000000"),
             (self.batch.is_none_or(|n| n >= 1), "batch", "0".into(), "at least 1"),
+            (
+                (1..=100_000).contains(&self.accumulate),
+                "accumulate",
+                self.accumulate.to_string(),
+                "1 to 100000",
+            ),
             (self.ema.is_none_or(|kept| (0.0..1.0).contains(&kept)), "ema", number(self.ema), "0 to below 1"),
             (
                 share(self.label_smoothing) && self.label_smoothing < 1.0,
@@ -345,6 +377,19 @@ impl Recipe {
             return Err(Error::Recipe(format!("`{key}` is {value}; it must be {range}")));
         }
         Ok(self.mix.check()?)
+    }
+}
+
+/// Values of a table and those within, under dotted keys.
+fn flatten(prefix: &str, table: &toml::Table, settings: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            toml::Value::Table(table) => flatten(&key, table, settings),
+            value => {
+                settings.insert(key, value.to_string());
+            }
+        }
     }
 }
 
@@ -434,6 +479,15 @@ mod tests {
         let again = Recipe::parse(&recipe.to_toml().unwrap()).unwrap();
         assert_eq!(again, recipe);
         assert_eq!(again.fingerprint().unwrap(), recipe.fingerprint().unwrap());
+    }
+
+    #[test]
+    fn a_difference_names_each_setting_with_both_values() {
+        let here = Recipe::default();
+        assert_eq!(here.difference(&here).unwrap(), "");
+        let there = here.set("optim.lr", "0.5").unwrap().set("ema", "0.9").unwrap();
+        let difference = here.difference(&there).unwrap();
+        assert_eq!(difference, "  ema: 0.9 there, not set here\n  optim.lr: 0.5 there, 0.05 here");
     }
 
     #[test]

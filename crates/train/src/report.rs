@@ -10,7 +10,7 @@ mod mistakes;
 mod ticks;
 mod training;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use html::{count, escape, percent, significant};
 
@@ -51,26 +51,43 @@ pub struct EpochRow {
     /// Counted from 1.
     pub epoch: usize,
     /// The learning rate of the epoch's last step.
+    #[serde(deserialize_with = "number")]
     pub learning_rate: f64,
     /// Mean loss over the training pictures as the epoch went, in nats.
+    #[serde(deserialize_with = "number")]
     pub train_loss: f64,
     /// Accuracy over the training pictures as the epoch went, `0..=1`.
+    #[serde(deserialize_with = "number")]
     pub train_accuracy: f64,
     /// Mean loss over the validation pictures after the epoch, in nats.
+    #[serde(deserialize_with = "number")]
     pub valid_loss: f64,
     /// Accuracy over the validation pictures after the epoch, `0..=1`.
+    #[serde(deserialize_with = "number")]
     pub valid_accuracy: f64,
     /// Share of validation pictures with the truth among the first five guesses, `0..=1`.
+    #[serde(deserialize_with = "number")]
     pub valid_top5: f64,
     /// Duration of the epoch's training without its validation, in seconds.
+    #[serde(deserialize_with = "number")]
     pub seconds: f64,
     /// Training pictures a second of that duration.
+    #[serde(deserialize_with = "number")]
     pub images_per_second: f64,
     /// Share of that duration spent waiting for batches, `0..=1`.
+    #[serde(deserialize_with = "number")]
     pub waiting_share: f64,
     /// Training images that could not be read, for which others stood in.
     #[serde(default)]
     pub bad_images: usize,
+    /// Batches of which nothing was learned, since the loss or a gradient was not finite.
+    #[serde(default)]
+    pub left_out: u64,
+}
+
+/// JSON has no numbers that are not finite; `null` stands for them.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 /// A wrongly classified picture.

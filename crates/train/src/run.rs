@@ -1,9 +1,7 @@
 //! From a recipe to a run folder.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use burn::tensor::Device;
 use burn::train::logger::InMemoryMetricLogger;
@@ -14,15 +12,21 @@ use pyrograph_data::{Loader, LoaderConfig, Pipeline};
 use pyrograph_infer::{Evaluation, ModelFile, evaluate, tensor_loader};
 use pyrograph_model::Model;
 
-use crate::classifier::Frozen;
+use crate::checkpoint::{Checkpoints, Machine};
+use crate::classifier::{Classifier, Frozen};
+use crate::epoch_loop::{EpochLoop, StopRule, Training};
 use crate::optimizer::{learning_rates, optimizer};
 use crate::picture::png;
 use crate::plan::thousands;
 use crate::progress::{Progress, image_bar};
 use crate::report::{MistakePicture, Report};
+use crate::run_folder::{Found, Measured, line, metrics_text, read_metrics};
+use crate::saver::{Results, Saver, publish};
+use crate::teller::{Teller, print_line};
+use crate::train_state::{self, TrainState, numbered};
 use crate::{
-    Classifier, EpochLoop, EpochRow, Error, Fitted, Observer, Plan, Recipe, Result, RunFolder, Schedule,
-    Scores, Stopped,
+    Callback, Ema, Error, Fitted, Plan, Recipe, Result, RunFolder, SaveEvery, Schedule, Scores, StopRecipe,
+    StopSignal, Stopped,
 };
 
 /// Mistakes shown in a report.
@@ -43,6 +47,12 @@ pub struct RunOptions {
     pub verbose: bool,
     /// Burn's full-screen interface instead of bars (needs the feature `tui`).
     pub tui: bool,
+    /// Never go on with a run that was stopped.
+    pub fresh: bool,
+    /// How often it is saved within an epoch.
+    pub save_every: SaveEvery,
+    /// Asks it to save and stop.
+    pub stop: StopSignal,
 }
 
 /// What a run has made.
@@ -58,7 +68,7 @@ pub struct Outcome {
     pub evaluation: Evaluation,
     /// Whether that part is one of its own in the data, and not images set apart from the training part.
     pub measured_apart: bool,
-    /// Seconds of training, validation included.
+    /// Seconds of training, validation left out, and the time in which it was stopped.
     pub train_seconds: f64,
     /// The source of that part, for showing examples.
     pub measured: MeasuredSource,
@@ -78,6 +88,9 @@ impl Default for RunOptions {
             out: None,
             verbose: false,
             tui: false,
+            fresh: false,
+            save_every: SaveEvery::default(),
+            stop: StopSignal::default(),
         }
     }
 }
@@ -88,26 +101,25 @@ impl std::fmt::Debug for MeasuredSource {
     }
 }
 
-/// Trains as `recipe` says and leaves a run folder.
+/// Trains as `recipe` says and leaves a run folder. Goes on with a run of this recipe that was stopped ([`RunFolder::open`]).
 ///
-/// The same recipe gives the same weights, bit for bit, on the CPU devices, whatever the number of threads.
+/// The same recipe gives the same weights, bit for bit, on the CPU devices, whatever the number of threads, and however often the run was stopped,
+/// as long as no batch had to be left out.
 ///
 /// # Errors
 ///
-/// When the data or the recipe is at fault, the folder cannot be written, or training fails. What the folder holds by
+/// When the data or the recipe is at fault, the folder cannot be written, or training fails or is asked to stop. What the folder holds by
 /// then stays.
 pub fn run(recipe: &Recipe, options: &RunOptions) -> Result<Outcome> {
-    let plan = Plan::new(recipe)?;
-    run_plan(&plan, options)
+    run_plan(&Plan::new(recipe)?, options, Vec::new())
 }
 
-/// Trains as `plan` says: [`run`] for data that is already open.
+/// Trains as `plan` says, with what others do along the way: [`run`] for data that is already open.
 ///
 /// # Errors
 ///
-/// As [`run`].
-pub fn run_plan(plan: &Plan, options: &RunOptions) -> Result<Outcome> {
-    let recipe = &plan.recipe;
+/// As [`run`], and what a callback returns.
+pub fn run_plan(plan: &Plan, options: &RunOptions, callbacks: Vec<Box<dyn Callback>>) -> Result<Outcome> {
     let say = |line: &str| {
         if options.verbose {
             print_line(line);
@@ -117,19 +129,27 @@ pub fn run_plan(plan: &Plan, options: &RunOptions) -> Result<Outcome> {
 
     let train = loader(plan, &plan.train, Order::Shuffled, plan.augment.clone(), options)?;
     let valid = loader(plan, &plan.valid, Order::Sequential, None, options)?;
-    let folder = RunFolder::create(options.out.as_deref(), &recipe.model)?;
-    folder.write(&folder.path().join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
+    let (folder, found) = RunFolder::open(options.out.as_deref(), &plan.recipe, options.fresh)?;
     say(&format!("Run folder {}", folder.path().display()));
-
-    let started = Instant::now();
-    let fitted = fit(plan, options, (train, valid), &folder)?;
-    let train_seconds = started.elapsed().as_secs_f64();
+    let fitted = if found == Found::Finished {
+        say("The run is over; what it has learned is measured again");
+        let rows = read_metrics(&folder.metrics())?.rows;
+        let mut rule = StopRule::new(plan.recipe.stop.clone());
+        let stopped = rows.iter().fold(None, |_, row| rule.after(row).1);
+        Fitted { epochs: rows, best_epoch: rule.best_epoch(), stopped }
+    } else {
+        fit(plan, options, (train, valid), (&folder, found), callbacks)?
+    };
     match &fitted.stopped {
         Some(Stopped::Goal(name, value)) => say(&format!("Stopped: {name} reached {value:.4}")),
         Some(Stopped::Patience(epochs)) => say(&format!("Stopped: no better accuracy for {epochs} epochs")),
         None => {}
     }
+    conclude(plan, options, folder, fitted)
+}
 
+/// Measures the best model and writes what a run leaves in the end.
+fn conclude(plan: &Plan, options: &RunOptions, folder: RunFolder, fitted: Fitted) -> Result<Outcome> {
     let best = ModelFile::load(folder.best_model(), &options.device)?;
     let (measured_on, measured) = match &plan.test {
         Some(test) => ("test", test),
@@ -144,14 +164,7 @@ pub fn run_plan(plan: &Plan, options: &RunOptions) -> Result<Outcome> {
         }
     })?;
     bar.finish_and_clear();
-    folder.record(&serde_json::json!({
-        "measured_on": measured_on,
-        "best_epoch": fitted.best_epoch,
-        "accuracy": evaluation.tally.top1(),
-        "top5": evaluation.tally.top5(),
-        "loss": evaluation.tally.loss(),
-        "train_seconds": train_seconds,
-    }))?;
+    let train_seconds = fitted.epochs.iter().map(|row| row.seconds).sum();
     let outcome = Outcome {
         folder,
         fitted,
@@ -161,9 +174,22 @@ pub fn run_plan(plan: &Plan, options: &RunOptions) -> Result<Outcome> {
         train_seconds,
         measured: MeasuredSource(measured.clone()),
     };
-    outcome.folder.write(&outcome.folder.example(), &png(&measured.read(0)?.image))?;
-    let page = report(plan, options, &outcome)?.to_html();
-    outcome.folder.write(&outcome.folder.report(), page.as_bytes())?;
+    let Outcome { folder, fitted, evaluation, .. } = &outcome;
+    folder.write(&folder.example(), &png(&measured.read(0)?.image))?;
+    folder.write(&folder.report(), report(plan, options, &outcome)?.to_html().as_bytes())?;
+    // With this line the run is over.
+    let line = line(&Measured {
+        measured_on: measured_on.into(),
+        best_epoch: fitted.best_epoch,
+        accuracy: evaluation.tally.top1(),
+        top5: evaluation.tally.top5(),
+        loss: Some(evaluation.tally.loss()).filter(|loss| loss.is_finite()),
+        train_seconds,
+    })?;
+    folder.write(&folder.metrics(), (metrics_text(&fitted.epochs)? + &line).as_bytes())?;
+    if folder.checkpoints().exists() {
+        Checkpoints::new(folder.checkpoints(), Box::new(Machine)).remove()?;
+    }
     Ok(outcome)
 }
 
@@ -189,27 +215,51 @@ fn loader(
     Ok(Loader::new(source.clone(), config)?)
 }
 
-fn fit(plan: &Plan, options: &RunOptions, loaders: (Loader, Loader), folder: &RunFolder) -> Result<Fitted> {
+fn fit(
+    plan: &Plan,
+    options: &RunOptions,
+    (train, valid): (Loader, Loader),
+    (folder, found): (&RunFolder, Found),
+    mut callbacks: Vec<Box<dyn Callback>>,
+) -> Result<Fitted> {
     let recipe = &plan.recipe;
-    let classes = plan.model.classes();
     let mut device = options.device.clone().autodiff();
     if recipe.gradient_checkpointing {
         device = device.gradient_checkpointing();
     }
-    let (train, valid) = loaders;
-    let steps = plan.train.len().div_ceil(plan.batch);
-
-    let model = plan.network(&device)?;
+    let steps = train.batches_per_epoch().div_ceil(recipe.accumulate);
     let schedule = Schedule::new(recipe.optim.lr, &recipe.schedule, recipe.epochs, steps);
-    let (optimizer, rates) =
-        (optimizer(&recipe.optim, &model), learning_rates(&recipe.optim, &model, &schedule));
-    let frozen = Frozen::new(&model, recipe.start.freeze_epochs);
-    let network = Classifier::new(model, recipe.label_smoothing).with_frozen(frozen.clone());
-    let learner = Learner::new(network, optimizer, rates);
-    let scores = (Scores::new(classes), Scores::new(classes));
-    let train = tensor_loader(train, device.clone()).with_mixing(recipe.mix)?;
-    let observer = keep(plan, train.loader().clone(), folder.clone(), options.verbose && !options.tui)?;
-    let epochs = Arc::new(EpochLoop::new(device.clone(), scores.clone(), recipe, observer, frozen));
+    let mut state = begin(plan, &device, &train)?;
+    if found == Found::Unfinished {
+        state = go_on(state, folder, options)?;
+    }
+    let epochs_done = state.progress.rows.len();
+    let frozen = Frozen::new(&state.network.model, recipe.start.freeze_epochs.saturating_sub(epochs_done));
+    state.network = state.network.with_frozen(frozen.clone());
+    let scores = (Scores::new(plan.model.classes()), Scores::new(plan.model.classes()));
+    let train = tensor_loader(train, device.clone())
+        .with_mixing(recipe.mix)?
+        .starting_at(&state.progress.position)?;
+    callbacks.insert(0, Box::new(Teller::new(folder, recipe.epochs, options.verbose && !options.tui)));
+    // Burn's learner wants an optimizer; the loop has its own.
+    let learner = Learner::new(
+        state.network.clone(),
+        state.optimizer.clone(),
+        learning_rates(&recipe.optim, &state.network.model, &schedule),
+    );
+    let strategy = Arc::new(EpochLoop::new(Training {
+        recipe: recipe.clone(),
+        device: device.clone(),
+        scores: scores.clone(),
+        schedule,
+        frozen,
+        loader: train.loader().clone(),
+        saver: Saver::new(folder.clone(), options.save_every, state.progress.step)?,
+        state,
+        describe: describe(plan)?,
+        callbacks,
+        stop: options.stop.clone(),
+    }));
     let training = SupervisedTraining::new(
         folder.path(),
         Arc::new(train),
@@ -220,81 +270,79 @@ fn fit(plan: &Plan, options: &RunOptions, loaders: (Loader, Loader), folder: &Ru
     .with_metric_logger(InMemoryMetricLogger::new())
     .with_application_logger(None)
     .num_epochs(recipe.epochs)
-    .with_training_strategy(TrainingStrategy::Custom(epochs.clone()));
-    let training =
-        if options.tui { training } else { training.renderer(Box::new(Progress::new(options.verbose))) };
-
-    if let Some(error) = training.launch(learner).error {
-        return Err(Error::Training(error.to_string()));
+    .with_training_strategy(TrainingStrategy::Custom(strategy.clone()));
+    let training = if options.tui {
+        training
+    } else {
+        training.renderer(Box::new(Progress::new(options.verbose, epochs_done + 1)))
+    };
+    let ended = training.launch(learner);
+    let fitted = strategy.fitted()?;
+    match ended.error {
+        Some(error) => Err(Error::Training(error.to_string())),
+        None => Ok(fitted),
     }
-    epochs.fitted().map_err(|error| match error {
-        // The rate of the recipe is the one that a person can change.
-        Error::Diverged { epoch, .. } => Error::Diverged { epoch, learning_rate: recipe.optim.lr },
-        other => other,
+}
+
+/// The state before the first step.
+fn begin(plan: &Plan, device: &Device, train: &Loader) -> Result<TrainState> {
+    let recipe = &plan.recipe;
+    let model = numbered(plan.network(device)?);
+    Ok(TrainState {
+        optimizer: optimizer(&recipe.optim, &model),
+        ema: recipe.ema.map(Ema::new),
+        network: Classifier::new(model, recipe.label_smoothing),
+        progress: train_state::Progress::new(train.position(0, 0), plan.model.classes()),
     })
 }
 
-/// Writes each epoch's line, the last and best models and the images that could not be read, and says how it went.
-fn keep(plan: &Plan, train: Arc<Loader>, folder: RunFolder, verbose: bool) -> Result<Observer> {
+/// The state of the newest checkpoint, if there is one.
+fn go_on(state: TrainState, folder: &RunFolder, options: &RunOptions) -> Result<TrainState> {
+    let say = |line: String| {
+        if options.verbose {
+            print_line(&line);
+        }
+    };
+    let newest = Checkpoints::new(folder.checkpoints(), Box::new(Machine)).newest()?;
+    newest.damaged.iter().for_each(|error| say(format!("Passed over: {error}")));
+    let Some(checkpoint) = newest.checkpoint else {
+        if let Some(error) = newest.damaged.into_iter().next() {
+            return Err(error);
+        }
+        say("The run in it has saved nothing yet: it begins again".into());
+        return Ok(state);
+    };
+    let state = state.restored(&checkpoint)?;
+    let progress = &state.progress;
+    say(format!(
+        "Going on from step {}, batch {} of epoch {} (another run from the beginning: --fresh)",
+        progress.step,
+        progress.position.batch + 1,
+        progress.epoch(),
+    ));
+    if progress.position.batch == 0 && !progress.rows.is_empty() {
+        // What the epoch leaves in the folder follows from the checkpoint, and may not have been written any more.
+        let mut rule = StopRule::new(StopRecipe::default());
+        let is_best = progress.rows.iter().fold(false, |_, row| rule.after(row).0);
+        let (_, model) = state.measured();
+        let (rows, bad_images) = (progress.rows.clone(), Vec::new());
+        publish(&Machine, folder, &Results { rows, model, is_best, bad_images }, &checkpoint.read(model)?)?;
+    }
+    Ok(state)
+}
+
+/// How a network becomes a model file of this run.
+fn describe(plan: &Plan) -> Result<Box<dyn Fn(Model) -> ModelFile + Send>> {
     let recipe = plan.recipe.fingerprint()?;
     let (config, preprocess) = (plan.model.clone(), plan.preprocess.clone());
     let class_names = plan.train.class_names().to_vec();
-    let epochs = plan.recipe.epochs;
-    Ok(Box::new(move |row: &EpochRow, model: &Model, is_best: bool| {
-        let file = ModelFile {
-            config: config.clone(),
-            preprocess: preprocess.clone(),
-            class_names: class_names.clone(),
-            recipe: recipe.clone(),
-            model: model.clone(),
-        };
-        file.save(folder.last_model())?;
-        if is_best {
-            file.save(folder.best_model())?;
-        }
-        let bad = train.bad_samples();
-        let row = EpochRow { bad_images: bad.len(), ..row.clone() };
-        folder.record(&row)?;
-        if !bad.is_empty() {
-            let lines: String = bad.iter().map(|bad| format!("{}: {}\n", bad.place, bad.reason)).collect();
-            folder.write(&folder.bad_images(), lines.as_bytes())?;
-        }
-        if verbose {
-            print_line(&line(&row, epochs, is_best));
-            if let Some(first) = bad.first() {
-                let (count, list) = (bad.len(), folder.bad_images());
-                print_line(&format!(
-                    "  {count} images could not be read, others stood in for them; the first: {}: {}; all: {}",
-                    first.place,
-                    first.reason,
-                    list.display()
-                ));
-            }
-        }
-        Ok(())
+    Ok(Box::new(move |model| ModelFile {
+        config: config.clone(),
+        preprocess: preprocess.clone(),
+        class_names: class_names.clone(),
+        recipe: recipe.clone(),
+        model,
     }))
-}
-
-/// A reader that has gone (as `head`) must not end a run.
-fn print_line(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
-}
-
-fn line(row: &EpochRow, epochs: usize, is_best: bool) -> String {
-    let width = epochs.to_string().len();
-    format!(
-        "epoch {:>width$}/{epochs}  train loss {:.4} accuracy {:6.2} %  valid loss {:.4} accuracy {:6.2} %  \
-         {:.0} img/s  {:.1} s  waiting {:.0} %{}",
-        row.epoch,
-        row.train_loss,
-        100.0 * row.train_accuracy,
-        row.valid_loss,
-        100.0 * row.valid_accuracy,
-        row.images_per_second,
-        row.seconds,
-        100.0 * row.waiting_share,
-        if is_best { "  best" } else { "" },
-    )
 }
 
 fn report(plan: &Plan, options: &RunOptions, outcome: &Outcome) -> Result<Report> {

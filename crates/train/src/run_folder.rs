@@ -1,12 +1,21 @@
-//! The folder that a run leaves behind.
+//! The folder of a run.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::fs::{self, File, TryLockError};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::checkpoint::{Machine, replace};
+use crate::{EpochRow, Error, Recipe, Result};
+
+/// More than a recipe has.
+const RECIPE_BYTES: u64 = 1 << 20;
+/// More than the line of an epoch has.
+const LINE_BYTES: u64 = 1 << 16;
+/// Held by the process that trains into the folder.
+const LOCK: &str = ".lock";
 
 /// A folder that this run has made and that nothing else writes to:
 ///
@@ -15,17 +24,53 @@ use crate::{Error, Result};
 /// metrics.jsonl       one line an epoch, one at the end
 /// best.safetensors    the model with the best validation accuracy
 /// last.safetensors    the model after the last epoch
+/// checkpoints/        what a stopped run goes on from; removed when it is over
 /// example.png         a picture to try the model on
 /// bad_images.txt      training images that could not be read, if others were allowed to stand in for them
+/// left_out.txt        batches of which nothing was learned, since their numbers were not finite
 /// report.html         curves, confusion matrix and worst mistakes
 /// ```
+///
+/// A process that trains into it holds a lock on it, until it ends.
 #[derive(Debug, Clone)]
 pub struct RunFolder {
     path: PathBuf,
+    _lock: Option<Arc<File>>,
+}
+
+/// What is in a run folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing yet.
+    Nothing,
+    /// A run that was stopped.
+    Unfinished,
+    /// A run that is over.
+    Finished,
+}
+
+/// What `metrics.jsonl` has.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    /// The epochs that are over.
+    pub(crate) rows: Vec<EpochRow>,
+    /// The measurement at the end.
+    pub(crate) measured: Option<Measured>,
+}
+
+/// The last line of `metrics.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    pub(crate) measured_on: String,
+    pub(crate) best_epoch: usize,
+    pub(crate) accuracy: f64,
+    pub(crate) top5: f64,
+    pub(crate) loss: Option<f64>,
+    pub(crate) train_seconds: f64,
 }
 
 impl RunFolder {
-    /// Makes the folder: `out`, or without it the first free `runs/NAME-1`, `runs/NAME-2` and so on.
+    /// Makes a folder: `out`, or without it the first free `runs/NAME-1`, `runs/NAME-2` and so on.
     ///
     /// An empty folder is taken; one with anything in it is left as it is.
     ///
@@ -37,7 +82,55 @@ impl RunFolder {
             Some(path) => claim(path)?,
             None => next_free(Path::new("runs"), name)?,
         };
-        Ok(Self { path })
+        Ok(Self { path, _lock: None })
+    }
+
+    /// The folder for a run of `recipe`, locked: `out`, which is new or has a run of this recipe. Without `out` a folder below `runs`: that of
+    /// the newest run of this recipe that was stopped, otherwise a new one. With `fresh` always a new one.
+    ///
+    /// # Errors
+    ///
+    /// When the folder has a run of another recipe or something else in it, another process trains into it, or it cannot be made or written.
+    pub fn open(out: Option<&Path>, recipe: &Recipe, fresh: bool) -> Result<(Self, Found)> {
+        if let Some(path) = out {
+            if !fresh && path.join("recipe.toml").is_file() {
+                return Self::reopen(path, recipe);
+            }
+        } else if !fresh {
+            for path in stopped(Path::new("runs"), &recipe.model, recipe)? {
+                // One that another process trains into is not stopped.
+                if let Ok((folder, Found::Unfinished)) = Self::reopen(&path, recipe) {
+                    return Ok((folder, Found::Unfinished));
+                }
+            }
+        }
+        let folder = Self::create(out, &recipe.model)?.locked()?;
+        folder.write(&folder.recipe(), recipe.to_toml()?.as_bytes())?;
+        Ok((folder, Found::Nothing))
+    }
+
+    fn reopen(path: &Path, recipe: &Recipe) -> Result<(Self, Found)> {
+        let folder = Self { path: path.to_owned(), _lock: None }.locked()?;
+        let difference = recipe.difference(&read_recipe(&folder.recipe())?)?;
+        if !difference.is_empty() {
+            return Err(Error::OtherRecipe { path: path.to_owned(), difference });
+        }
+        let over = read_metrics(&folder.metrics())?.measured.is_some();
+        Ok((folder, if over { Found::Finished } else { Found::Unfinished }))
+    }
+
+    fn locked(self) -> Result<Self> {
+        let path = self.path.join(LOCK);
+        let file = File::create(&path).map_err(|e| failure(&path, &format!("cannot be written: {e}")))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _lock: Some(Arc::new(file)), ..self }),
+            Err(TryLockError::WouldBlock) => Err(failure(
+                &self.path,
+                "another process trains into this run folder; choose another with --out",
+            )),
+            // Some network file systems have no locks; training does without one there.
+            Err(TryLockError::Error(_)) => Ok(self),
+        }
     }
 
     /// Where it is.
@@ -50,6 +143,24 @@ impl RunFolder {
     #[must_use]
     pub fn name(&self) -> String {
         self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    }
+
+    /// The recipe with every default written out.
+    #[must_use]
+    pub fn recipe(&self) -> PathBuf {
+        self.path.join("recipe.toml")
+    }
+
+    /// One line an epoch, one at the end.
+    #[must_use]
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// What a stopped run goes on from.
+    #[must_use]
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
     }
 
     /// The model with the best validation accuracy.
@@ -76,36 +187,72 @@ impl RunFolder {
         self.path.join("bad_images.txt")
     }
 
+    /// The batches of which nothing was learned, where there are any.
+    #[must_use]
+    pub fn left_out(&self) -> PathBuf {
+        self.path.join("left_out.txt")
+    }
+
     /// The page with curves, confusion matrix and mistakes.
     #[must_use]
     pub fn report(&self) -> PathBuf {
         self.path.join("report.html")
     }
 
-    /// Writes a file into the folder.
+    /// Writes a file of the folder, whole or not at all.
     ///
     /// # Errors
     ///
     /// When it cannot be written.
     pub fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
-        let written = File::create(path).and_then(|mut file| file.write_all(bytes));
-        written.map_err(|e| failure(path, &format!("cannot be written: {e}")))
+        replace(&Machine, path, bytes)
     }
+}
 
-    /// Adds one line to `metrics.jsonl`.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be written.
-    pub fn record(&self, line: &impl Serialize) -> Result<()> {
-        let path = self.path.join("metrics.jsonl");
-        let mut text = serde_json::to_string(line).map_err(|e| failure(&path, &e.to_string()))?;
-        text.push('\n');
-        let written = OpenOptions::new().append(true).create(true).open(&path);
-        written
-            .and_then(|mut file| file.write_all(text.as_bytes()))
-            .map_err(|e| failure(&path, &format!("cannot be written: {e}")))
+/// A recipe that a run has stored.
+pub(crate) fn read_recipe(path: &Path) -> Result<Recipe> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(RECIPE_BYTES).read_to_string(&mut text));
+    read.map_err(|e| failure(path, &e.to_string()))?;
+    Recipe::parse(&text).map_err(|e| failure(path, &e.to_string()))
+}
+
+/// The text of `metrics.jsonl` up to the line at the end.
+pub(crate) fn metrics_text(rows: &[EpochRow]) -> Result<String> {
+    let mut text = String::new();
+    for row in rows {
+        text += &line(row)?;
     }
+    Ok(text)
+}
+
+/// A line of `metrics.jsonl`.
+pub(crate) fn line(value: &impl Serialize) -> Result<String> {
+    let text = serde_json::to_string(value).map_err(|e| Error::Training(e.to_string()))?;
+    Ok(text + "\n")
+}
+
+/// What `metrics.jsonl` has; nothing where there is no such file. A last line that is cut off does not count.
+pub(crate) fn read_metrics(path: &Path) -> Result<Metrics> {
+    let mut metrics = Metrics::default();
+    let Ok(file) = File::open(path) else { return Ok(metrics) };
+    let mut lines = BufReader::new(file);
+    for number in 1.. {
+        let mut line = Vec::new();
+        let read = lines.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line);
+        read.map_err(|e| failure(path, &e.to_string()))?;
+        if line.last() != Some(&b'\n') {
+            break;
+        }
+        if let Ok(row) = serde_json::from_slice::<EpochRow>(&line) {
+            metrics.rows.push(row);
+        } else if let Ok(measured) = serde_json::from_slice::<Measured>(&line) {
+            metrics.measured = Some(measured);
+        } else {
+            return Err(failure(path, &format!("line {number} is not that of an epoch")));
+        }
+    }
+    Ok(metrics)
 }
 
 fn failure(path: &Path, reason: &str) -> Error {
@@ -114,12 +261,33 @@ fn failure(path: &Path, reason: &str) -> Error {
 
 fn claim(path: &Path) -> Result<PathBuf> {
     fs::create_dir_all(path).map_err(|e| failure(path, &format!("the run folder cannot be made: {e}")))?;
-    let mut entries = fs::read_dir(path).map_err(|e| failure(path, &e.to_string()))?;
-    if entries.next().is_some() {
-        let reason = "the run folder exists and is not empty; nothing was changed, choose another with --out";
-        return Err(failure(path, reason));
+    for entry in fs::read_dir(path).map_err(|e| failure(path, &e.to_string()))? {
+        let entry = entry.map_err(|e| failure(path, &e.to_string()))?;
+        // What a run leaves that was killed before it could begin.
+        if entry.file_name() != LOCK && entry.file_name() != ".recipe.toml" {
+            let reason =
+                "the run folder exists and is not empty; nothing was changed, choose another with --out";
+            return Err(failure(path, reason));
+        }
     }
     Ok(path.to_owned())
+}
+
+/// Folders below `runs` with a run of `recipe` that may have been stopped, the newest first.
+fn stopped(runs: &Path, name: &str, recipe: &Recipe) -> Result<Vec<PathBuf>> {
+    let prefix = format!("{name}-");
+    let number =
+        |path: &Path| -> Option<u64> { path.file_name()?.to_str()?.strip_prefix(&prefix)?.parse().ok() };
+    let mut found: Vec<(u64, PathBuf)> = fs::read_dir(runs)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| Some((number(&entry.path())?, entry.path())))
+        .collect();
+    found.sort_unstable_by(|a, b| b.cmp(a));
+    let text = recipe.to_toml()?;
+    let same = |path: &PathBuf| fs::read_to_string(path.join("recipe.toml")).is_ok_and(|there| there == text);
+    Ok(found.into_iter().map(|(_, path)| path).filter(same).collect())
 }
 
 fn next_free(runs: &Path, name: &str) -> Result<PathBuf> {
@@ -167,13 +335,80 @@ mod tests {
         assert_eq!(next_free(place.path(), "mlp").unwrap(), place.path().join("mlp-2"));
     }
 
+    fn row(epoch: usize) -> EpochRow {
+        EpochRow { epoch, train_loss: 0.1 + 0.2, valid_loss: f64::INFINITY, ..EpochRow::default() }
+    }
+
     #[test]
-    fn each_record_is_a_line_of_json() {
+    fn metrics_come_back_as_they_were_and_a_line_that_is_cut_off_does_not_count() {
         let place = tempfile::tempdir().unwrap();
-        let folder = RunFolder::create(Some(&place.path().join("run")), "x").unwrap();
-        folder.record(&serde_json::json!({"epoch": 1})).unwrap();
-        folder.record(&serde_json::json!({"epoch": 2})).unwrap();
-        let text = fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
-        assert_eq!(text, "{\"epoch\":1}\n{\"epoch\":2}\n");
+        let path = place.path().join("metrics.jsonl");
+        let text = metrics_text(&[row(1), row(2)]).unwrap();
+        assert_eq!(text.lines().count(), 2);
+        fs::write(&path, &text).unwrap();
+        let rows = read_metrics(&path).unwrap().rows;
+        assert_eq!((rows.len(), rows[1].epoch, rows[0].train_loss), (2, 2, 0.1 + 0.2));
+        // JSON has no infinite numbers.
+        assert!(rows[0].valid_loss.is_nan());
+        fs::write(&path, &text[..text.len() - 1]).unwrap();
+        assert_eq!(read_metrics(&path).unwrap().rows.len(), 1);
+        assert!(read_metrics(&place.path().join("none")).unwrap().rows.is_empty());
+    }
+
+    #[test]
+    fn the_same_recipe_goes_on_and_another_is_refused_with_the_difference() {
+        let place = tempfile::tempdir().unwrap();
+        let out = place.path().join("run");
+        let recipe = Recipe::default();
+        let (first, found) = RunFolder::open(Some(&out), &recipe, false).unwrap();
+        assert_eq!(found, Found::Nothing);
+        // Two processes never share a folder.
+        let error = RunFolder::open(Some(&out), &recipe, false).unwrap_err().to_string();
+        assert!(error.contains("another process"), "{error}");
+        drop(first);
+        let (again, found) = RunFolder::open(Some(&out), &recipe, false).unwrap();
+        assert_eq!(found, Found::Unfinished);
+        let measured = Measured {
+            measured_on: "test".into(),
+            best_epoch: 1,
+            accuracy: 0.5,
+            top5: 1.0,
+            loss: None,
+            train_seconds: 1.0,
+        };
+        again.write(&again.metrics(), line(&measured).unwrap().as_bytes()).unwrap();
+        drop(again);
+        assert_eq!(RunFolder::open(Some(&out), &recipe, false).unwrap().1, Found::Finished);
+        let other = recipe.set("optim.lr", "0.5").unwrap();
+        let error = RunFolder::open(Some(&out), &other, false).unwrap_err().to_string();
+        assert!(error.contains("optim.lr: 0.05 there, 0.5 here"), "{error}");
+        let error = RunFolder::open(Some(&out), &recipe, true).unwrap_err().to_string();
+        assert!(error.contains("not empty"), "{error}");
+    }
+
+    #[test]
+    fn a_run_that_was_killed_before_it_began_is_taken_for_an_empty_folder() {
+        let place = tempfile::tempdir().unwrap();
+        for name in [LOCK, ".recipe.toml"] {
+            fs::write(place.path().join(name), "").unwrap();
+        }
+        let (_, found) = RunFolder::open(Some(place.path()), &Recipe::default(), false).unwrap();
+        assert_eq!(found, Found::Nothing);
+    }
+
+    #[test]
+    fn the_newest_stopped_run_of_the_recipe_is_found() {
+        let place = tempfile::tempdir().unwrap();
+        let (recipe, other) = (Recipe::default(), Recipe { seed: 1, ..Recipe::default() });
+        for (name, recipe) in
+            [("auto-2", &recipe), ("auto-10", &recipe), ("auto-11", &other), ("x-1", &recipe)]
+        {
+            let path = place.path().join(name);
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join("recipe.toml"), recipe.to_toml().unwrap()).unwrap();
+        }
+        let found = stopped(place.path(), "auto", &recipe).unwrap();
+        assert_eq!(found, [place.path().join("auto-10"), place.path().join("auto-2")]);
+        assert!(stopped(&place.path().join("none"), "auto", &recipe).unwrap().is_empty());
     }
 }

@@ -1,17 +1,9 @@
 //! Runs side by side, as their folders tell of them.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
+use crate::run_folder::{read_metrics, read_recipe};
 use crate::{EpochRow, Error, Recipe, Result};
-
-/// More than a recipe has.
-const RECIPE_BYTES: u64 = 1 << 20;
-/// More than the line of an epoch has.
-const LINE_BYTES: u64 = 1 << 16;
 
 /// One run.
 #[derive(Debug, Clone)]
@@ -30,13 +22,6 @@ pub struct RunSummary {
     pub measured: Option<(String, f64)>,
 }
 
-/// The last line of `metrics.jsonl`.
-#[derive(Deserialize)]
-struct Measured {
-    measured_on: String,
-    accuracy: f64,
-}
-
 impl RunSummary {
     /// Reads what is in a run folder; none where there is no recipe in it. A last line that is cut off, as a killed run leaves it, does not count.
     ///
@@ -44,37 +29,16 @@ impl RunSummary {
     ///
     /// When the recipe or a line is not what this version writes: the message names the file.
     pub fn read(path: &Path) -> Result<Option<Self>> {
-        let recipe_path = path.join("recipe.toml");
-        if !recipe_path.is_file() {
+        let recipe = path.join("recipe.toml");
+        if !recipe.is_file() {
             return Ok(None);
         }
-        let failure = |path: &Path, reason: String| Error::RunFolder { path: path.to_owned(), reason };
-        let mut text = String::new();
-        let read =
-            File::open(&recipe_path).and_then(|file| file.take(RECIPE_BYTES).read_to_string(&mut text));
-        read.map_err(|e| failure(&recipe_path, e.to_string()))?;
-        let recipe = Recipe::parse(&text).map_err(|e| failure(&recipe_path, e.to_string()))?;
+        let recipe = read_recipe(&recipe)?;
+        let metrics = read_metrics(&path.join("metrics.jsonl"))?;
+        let measured = metrics.measured.map(|measured| (measured.measured_on, measured.accuracy));
         let mut summary =
-            Self { path: path.to_owned(), recipe, epochs: 0, best: None, seconds: 0.0, measured: None };
-
-        let metrics = path.join("metrics.jsonl");
-        let Ok(file) = File::open(&metrics) else { return Ok(Some(summary)) };
-        let mut lines = BufReader::new(file);
-        for number in 1.. {
-            let mut line = Vec::new();
-            let read = lines.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line);
-            read.map_err(|e| failure(&metrics, e.to_string()))?;
-            if line.last() != Some(&b'\n') {
-                break;
-            }
-            if let Ok(row) = serde_json::from_slice::<EpochRow>(&line) {
-                summary.take(&row);
-            } else if let Ok(measured) = serde_json::from_slice::<Measured>(&line) {
-                summary.measured = Some((measured.measured_on, measured.accuracy));
-            } else {
-                return Err(failure(&metrics, format!("line {number} is not that of an epoch")));
-            }
-        }
+            Self { path: path.to_owned(), recipe, epochs: 0, best: None, seconds: 0.0, measured };
+        metrics.rows.iter().for_each(|row| summary.take(row));
         Ok(Some(summary))
     }
 
@@ -131,7 +95,7 @@ mod tests {
     fn runs_are_told_whole_stopped_and_damaged() {
         let place = tempfile::tempdir().unwrap();
         let (first, second) = (epoch(1, 0.5), epoch(2, 0.25));
-        let end = "{\"measured_on\":\"test\",\"accuracy\":0.75,\"loss\":1.0}\n";
+        let end = "{\"measured_on\":\"test\",\"best_epoch\":1,\"accuracy\":0.75,\"top5\":1.0,\"loss\":1.0,\"train_seconds\":4.0}\n";
         run(place.path(), "mlp-10", &format!("{first}{second}{end}"));
         run(place.path(), "mlp-2", &format!("{first}{}", &second[..20]));
         run(place.path(), "odd", "nothing\n");

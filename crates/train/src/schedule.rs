@@ -70,6 +70,12 @@ impl Schedule {
         }
     }
 
+    /// The same, of which `step` is the next step.
+    #[must_use]
+    pub fn from_step(&self, step: u64) -> Self {
+        Self { step, ..self.clone() }
+    }
+
     /// The same times `factor`.
     #[must_use]
     pub fn scaled(&self, factor: f64) -> Self {

@@ -1,6 +1,6 @@
 //! Loss and accuracy of an epoch, as a Burn metric.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::tensor::{Int, Tensor, TensorReadError};
 use burn::train::metric::{
@@ -17,7 +17,7 @@ use crate::classifier::StepOutput;
 #[derive(Debug, Clone)]
 pub struct Scores {
     name: MetricName,
-    running: Tally,
+    running: Arc<Mutex<Tally>>,
     batch: Option<(f64, usize)>,
     finished: Arc<Mutex<Tally>>,
 }
@@ -41,7 +41,7 @@ impl Scores {
     pub fn new(classes: usize) -> Self {
         Self {
             name: Arc::new("Accuracy".into()),
-            running: Tally::new(classes),
+            running: Arc::new(Mutex::new(Tally::new(classes))),
             batch: None,
             finished: Arc::new(Mutex::new(Tally::new(classes))),
         }
@@ -50,13 +50,24 @@ impl Scores {
     /// The tally of the last epoch that Burn has closed.
     #[must_use]
     pub fn finished(&self) -> Tally {
-        self.finished.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        locked(&self.finished).clone()
+    }
+
+    /// The tally of the epoch that is under way, as far as Burn's metric thread has come.
+    pub(crate) fn so_far(&self) -> Tally {
+        locked(&self.running).clone()
+    }
+
+    /// Counts on from `tally`.
+    pub(crate) fn go_on_from(&self, tally: Tally) {
+        *locked(&self.running) = tally;
     }
 
     fn entry(&self, percent: f64) -> SerializedEntry {
-        let count = self.running.samples() as usize;
+        let running = locked(&self.running);
+        let count = running.samples() as usize;
         let serialized = NumericEntry::Aggregated { aggregated_value: percent, count }.serialize();
-        SerializedEntry::new(format!("{:.2} %", 100.0 * self.running.top1()), serialized)
+        SerializedEntry::new(format!("{:.2} %", 100.0 * running.top1()), serialized)
     }
 }
 
@@ -72,24 +83,28 @@ impl Metric for Scores {
         let logits = input.logits.clone().try_into_data()?.convert::<f32>();
         let targets = input.targets.clone().try_into_data()?.convert::<i64>();
         let mut batch = Tally::new(classes);
+        let mut running = locked(&self.running);
         for (row, target) in
             logits.iter::<f32>().collect::<Vec<_>>().chunks_exact(classes).zip(targets.iter::<i64>())
         {
             batch.add(row, target as usize);
-            self.running.add(row, target as usize);
+            running.add(row, target as usize);
         }
+        drop(running);
         self.batch = Some((100.0 * batch.top1(), count));
         Ok(self.entry(100.0 * batch.top1()))
     }
 
     fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
-        Ok(self.entry(100.0 * self.running.top1()))
+        let percent = 100.0 * locked(&self.running).top1();
+        Ok(self.entry(percent))
     }
 
     fn clear(&mut self) {
-        let empty = Tally::new(self.running.classes());
-        *self.finished.lock().unwrap_or_else(PoisonError::into_inner) =
-            std::mem::replace(&mut self.running, empty);
+        let mut running = locked(&self.running);
+        let empty = Tally::new(running.classes());
+        *locked(&self.finished) = std::mem::replace(&mut running, empty);
+        drop(running);
         self.batch = None;
     }
 
@@ -108,11 +123,16 @@ impl Numeric for Scores {
     }
 
     fn running_value(&self) -> Option<NumericEntry> {
-        let count = self.running.samples() as usize;
-        Some(NumericEntry::Aggregated { aggregated_value: 100.0 * self.running.top1(), count })
+        let running = locked(&self.running);
+        let count = running.samples() as usize;
+        Some(NumericEntry::Aggregated { aggregated_value: 100.0 * running.top1(), count })
     }
 
     fn final_value(&self) -> NumericEntry {
-        NumericEntry::Final(100.0 * self.running.top1())
+        NumericEntry::Final(100.0 * locked(&self.running).top1())
     }
+}
+
+fn locked(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+    tally.lock().unwrap_or_else(PoisonError::into_inner)
 }

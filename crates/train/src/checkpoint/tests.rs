@@ -1,0 +1,351 @@
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// What happens at one operation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fault {
+    Error(ErrorKind),
+    /// A part of a file is written, then there is no room.
+    ShortWrite,
+    /// The process ends: no operation from here on is done.
+    Abort,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Op {
+    MakeFolder(PathBuf),
+    Write(PathBuf, Vec<u8>),
+    Sync(PathBuf),
+    Rename(PathBuf, PathBuf),
+    Remove(PathBuf),
+}
+
+/// A disk that records what is done to it, and fails at the operation of the given number.
+#[derive(Debug, Clone, Default)]
+struct Faulty {
+    log: Arc<Mutex<Vec<Op>>>,
+    fault: Option<(usize, Fault)>,
+}
+
+impl Faulty {
+    fn at(number: usize, fault: Fault) -> Self {
+        Self { fault: Some((number, fault)), ..Self::default() }
+    }
+
+    fn log(&self) -> Vec<Op> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Records an operation; an error if it fails.
+    fn next(&self, op: Op) -> io::Result<()> {
+        let mut log = self.log.lock().unwrap();
+        let number = log.len();
+        log.push(op.clone());
+        match self.fault {
+            Some((at, Fault::Abort)) if number >= at => Err(ErrorKind::Interrupted.into()),
+            Some((at, Fault::Error(kind))) if number == at => Err(kind.into()),
+            Some((at, Fault::ShortWrite)) if number == at => {
+                if let Op::Write(path, bytes) = op {
+                    fs::write(path, &bytes[..bytes.len() / 2])?;
+                }
+                Err(ErrorKind::StorageFull.into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Disk for Faulty {
+    fn make_folder(&self, path: &Path) -> io::Result<()> {
+        self.next(Op::MakeFolder(path.into()))?;
+        Machine.make_folder(path)
+    }
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.next(Op::Write(path.into(), bytes.into()))?;
+        Machine.write(path, bytes)
+    }
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        self.next(Op::Sync(path.into()))?;
+        Machine.sync(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.next(Op::Rename(from.into(), to.into()))?;
+        Machine.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.next(Op::Remove(path.into()))?;
+        Machine.remove(path)
+    }
+}
+
+/// A small checkpoint in which every byte depends on the step.
+fn content(step: u64) -> Vec<Content> {
+    let bytes = |length: u64| (0..length).map(|n| (n * 7 + step) as u8).collect();
+    vec![("state.json", bytes(40)), ("model.safetensors", bytes(300)), ("optimizer.bpk", bytes(200))]
+}
+
+fn checkpoints(place: &TempDir, disk: impl Disk + 'static) -> Checkpoints {
+    Checkpoints::new(place.path().join("checkpoints"), Box::new(disk))
+}
+
+/// The step of the newest whole checkpoint, of which every byte is as it was written.
+#[track_caller]
+fn newest_step(checkpoints: &Checkpoints) -> Option<u64> {
+    let checkpoint = checkpoints.newest().unwrap().checkpoint?;
+    let name = checkpoint.folder.file_name().unwrap().to_str().unwrap();
+    let step = name.strip_prefix(PREFIX).unwrap().parse().unwrap();
+    for (name, bytes) in content(step) {
+        assert_eq!(checkpoint.read(name).unwrap(), bytes, "{name} of step {step}");
+    }
+    Some(step)
+}
+
+/// Every file below a folder with its bytes.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+#[test]
+fn the_newest_is_read_and_two_are_kept() {
+    let place = tempfile::tempdir().unwrap();
+    let checkpoints = checkpoints(&place, Machine);
+    assert_eq!(newest_step(&checkpoints), None);
+    for step in [0, 5, 500, 12_345_678_901] {
+        checkpoints.commit(step, &content(step)).unwrap();
+        assert_eq!(newest_step(&checkpoints), Some(step));
+    }
+    assert_eq!(checkpoints.names().unwrap(), ["step-12345678901", "step-0000000500"]);
+    let latest = fs::read_to_string(place.path().join("checkpoints/LATEST")).unwrap();
+    assert_eq!(latest, "step-12345678901\n");
+    // The same step again takes the place of the first.
+    checkpoints.commit(500, &content(500)).unwrap();
+    assert_eq!(fs::read_dir(place.path().join("checkpoints")).unwrap().count(), 3);
+    checkpoints.remove().unwrap();
+    assert!(!place.path().join("checkpoints").exists());
+}
+
+/// The operations of a third commit, with two checkpoints there.
+fn third_commit(disk: Faulty) -> (TempDir, Result<()>) {
+    let place = tempfile::tempdir().unwrap();
+    let healthy = checkpoints(&place, Machine);
+    healthy.commit(1, &content(1)).unwrap();
+    healthy.commit(2, &content(2)).unwrap();
+    let result = checkpoints(&place, disk).commit(3, &content(3));
+    (place, result)
+}
+
+#[test]
+fn an_error_or_an_end_at_any_operation_leaves_a_whole_checkpoint() {
+    let disk = Faulty::default();
+    third_commit(disk.clone()).1.unwrap();
+    let operations = disk.log().len();
+    assert!(operations > 15, "{operations}");
+    let faults = [
+        Fault::Error(ErrorKind::StorageFull),
+        Fault::Error(ErrorKind::Other),
+        Fault::Error(ErrorKind::PermissionDenied),
+        Fault::ShortWrite,
+        Fault::Abort,
+    ];
+    for number in 0..operations {
+        for fault in faults {
+            let (place, result) = third_commit(Faulty::at(number, fault));
+            let healthy = checkpoints(&place, Machine);
+            let step = newest_step(&healthy).unwrap();
+            match result {
+                Ok(()) => assert_eq!(step, 3, "{fault:?} at {number}"),
+                Err(error) => {
+                    // Only the name of the new one may already be there.
+                    assert!(step == 2 || step == 3, "{fault:?} at {number}: {step}");
+                    assert!(matches!(error, Error::Checkpoint { .. }), "{error}");
+                    assert!(error.to_string().contains("checkpoints"), "{error}");
+                }
+            }
+            assert!(healthy.newest().unwrap().damaged.is_empty(), "{fault:?} at {number}");
+            // The one before is as it was, until the new one is safe.
+            if step == 2 {
+                assert!(healthy.names().unwrap().contains(&"step-0000000001".to_owned()));
+            }
+            // And the next one goes well, with nothing left lying about.
+            healthy.commit(4, &content(4)).unwrap();
+            assert_eq!(newest_step(&healthy), Some(4));
+            assert_eq!(
+                fs::read_dir(place.path().join("checkpoints")).unwrap().count(),
+                3,
+                "{fault:?} at {number}"
+            );
+        }
+    }
+}
+
+/// What is on the disk after a loss of power, if of `done` what was not yet synced is kept or lost as `draw` says: names may be there or not,
+/// and files may have any part of their bytes.
+fn after_power_loss(done: &[Op], draw: &mut impl FnMut() -> u64) {
+    let synced = |after: usize, path: &Path| done[after..].iter().any(|op| *op == Op::Sync(path.to_owned()));
+    for (number, op) in done.iter().enumerate() {
+        let parent = |path: &Path| path.parent().unwrap().to_owned();
+        let name_is_kept = match op {
+            Op::MakeFolder(path) | Op::Write(path, _) | Op::Remove(path) | Op::Rename(_, path) => {
+                synced(number, &parent(path)) || draw() % 2 == 0
+            }
+            Op::Sync(_) => continue,
+        };
+        if !name_is_kept {
+            continue;
+        }
+        // An operation on what was itself lost does nothing.
+        let _ = match op {
+            Op::Write(path, bytes) => {
+                let kept =
+                    if synced(number, path) { bytes.len() } else { draw() as usize % (bytes.len() + 1) };
+                Machine.write(path, &bytes[..kept])
+            }
+            Op::MakeFolder(path) => Machine.make_folder(path),
+            Op::Rename(from, to) => Machine.rename(from, to),
+            Op::Remove(path) => Machine.remove(path),
+            Op::Sync(_) => Ok(()),
+        };
+    }
+}
+
+#[test]
+fn a_loss_of_power_at_any_moment_leaves_a_whole_checkpoint() {
+    let mut state = 1u64;
+    let mut draw = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 33
+    };
+    // The operations of three commits in one place, played again in another.
+    let disk = Faulty::default();
+    let first = tempfile::tempdir().unwrap();
+    let mut ends = Vec::new();
+    for step in 1..=3 {
+        checkpoints(&first, disk.clone()).commit(step, &content(step)).unwrap();
+        ends.push(disk.log().len());
+    }
+    for done in 0..=disk.log().len() {
+        for _ in 0..8 {
+            let place = tempfile::tempdir().unwrap();
+            let moved = |path: &Path| place.path().join(path.strip_prefix(first.path()).unwrap());
+            let operations: Vec<Op> = disk.log()[..done]
+                .iter()
+                .map(|op| match op {
+                    Op::MakeFolder(path) => Op::MakeFolder(moved(path)),
+                    Op::Write(path, bytes) => Op::Write(moved(path), bytes.clone()),
+                    Op::Sync(path) => Op::Sync(moved(path)),
+                    Op::Rename(from, to) => Op::Rename(moved(from), moved(to)),
+                    Op::Remove(path) => Op::Remove(moved(path)),
+                })
+                .collect();
+            after_power_loss(&operations, &mut draw);
+            // What a commit has promised is there.
+            let promised = ends.iter().filter(|&&end| end <= done).count() as u64;
+            let found = newest_step(&checkpoints(&place, Machine)).unwrap_or_default();
+            assert!(found >= promised, "after {done} operations: {found}, not {promised}");
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_cut_at_any_byte_is_refused_and_the_older_one_used() {
+    let place = tempfile::tempdir().unwrap();
+    let checkpoints = checkpoints(&place, Machine);
+    checkpoints.commit(1, &content(1)).unwrap();
+    checkpoints.commit(2, &content(2)).unwrap();
+    let whole = files(&place.path().join("checkpoints/step-0000000002"));
+    assert_eq!(whole.len(), 4);
+    for (path, bytes) in &whole {
+        for length in 0..bytes.len() {
+            fs::write(path, &bytes[..length]).unwrap();
+            assert_eq!(newest_step(&checkpoints), Some(1), "{} cut to {length}", path.display());
+        }
+        fs::remove_file(path).unwrap();
+        assert_eq!(newest_step(&checkpoints), Some(1), "{} gone", path.display());
+        fs::write(path, bytes).unwrap();
+    }
+    assert_eq!(newest_step(&checkpoints), Some(2));
+}
+
+#[test]
+fn a_flipped_bit_anywhere_is_noticed() {
+    let place = tempfile::tempdir().unwrap();
+    let checkpoints = checkpoints(&place, Machine);
+    checkpoints.commit(1, &content(1)).unwrap();
+    checkpoints.commit(2, &content(2)).unwrap();
+    let whole = files(&place.path().join("checkpoints/step-0000000002"));
+    let mut flipped = 0;
+    for (path, bytes) in &whole {
+        for bit in 0..8 * bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            fs::write(path, &damaged).unwrap();
+            let newest = checkpoints.newest().unwrap();
+            assert_eq!(newest.damaged.len(), 1, "bit {bit} of {}", path.display());
+            let error = newest.damaged[0].to_string();
+            assert!(error.contains("step-0000000002"), "{error}");
+            flipped += 1;
+        }
+        fs::write(path, bytes).unwrap();
+    }
+    assert!(flipped > 1000, "{flipped}");
+}
+
+#[test]
+fn a_manifest_reaches_no_file_outside() {
+    let place = tempfile::tempdir().unwrap();
+    let checkpoints = checkpoints(&place, Machine);
+    checkpoints.commit(1, &content(1)).unwrap();
+    let manifest = place.path().join("checkpoints/step-0000000001/manifest.json");
+    for name in ["../LATEST", "/etc/passwd", "..", "", "a/b"] {
+        let text = format!(r#"{{"version":1,"files":[{{"name":"{name}","bytes":0,"sha256":""}}]}}"#);
+        fs::write(&manifest, text).unwrap();
+        let damaged = checkpoints.newest().unwrap().damaged;
+        assert!(damaged[0].to_string().contains("is no name of a file"), "{}", damaged[0]);
+    }
+    fs::write(&manifest, vec![b'['; 1 << 20]).unwrap();
+    assert_eq!(checkpoints.newest().unwrap().damaged.len(), 1);
+    fs::write(&manifest, r#"{"version":2,"files":[]}"#).unwrap();
+    assert!(checkpoints.newest().unwrap().damaged[0].to_string().contains("version 2"));
+}
+
+#[test]
+fn a_file_is_replaced_whole_or_not_at_all() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("metrics.jsonl");
+    let disk = Faulty::default();
+    replace(&disk, &path, b"old").unwrap();
+    let operations = disk.log().len();
+    for number in 0..operations {
+        for fault in [Fault::Error(ErrorKind::StorageFull), Fault::ShortWrite, Fault::Abort] {
+            let result = replace(&Faulty::at(number, fault), &path, b"newer");
+            let found = fs::read(&path).unwrap();
+            assert!(found == b"old" || found == b"newer", "{fault:?} at {number}");
+            assert!(result.is_err() || found == b"newer");
+            replace(&Machine, &path, b"old").unwrap();
+        }
+    }
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn syncing_reaches_the_disk() {
+    // The kernel refuses to sync what has no disk behind it, which shows that it was asked.
+    assert!(Machine.sync(Path::new("/dev/null")).is_err());
+    let place = tempfile::tempdir().unwrap();
+    Machine.sync(place.path()).unwrap();
+}
