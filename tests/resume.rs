@@ -9,9 +9,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
-use pyrograph::burn::tensor::Device;
-use pyrograph::train::{Callback, Error, EpochRow, Plan, Recipe, Result, RunOptions, StepEnd, StopSignal, run_plan};
 use pyrograph::Model;
+use pyrograph::burn::module::{Module, ModuleMapper, Param, ParamId};
+use pyrograph::burn::tensor::{Device, Tensor, TensorData};
+use pyrograph::model::{named_tensors, param_infos};
+use pyrograph::train::{
+    Callback, EpochRow, Error, Plan, Recipe, Result, RunOptions, StepEnd, StopSignal, run_plan,
+};
 
 /// Three classes of small noisy pictures.
 fn photos(folder: &Path, count: u32) -> PathBuf {
@@ -110,10 +114,312 @@ fn a_run_stopped_after_any_step_ends_as_if_it_had_not_been() {
 
 #[test]
 fn averages_mixing_accumulation_and_every_optimizer_go_on_too() {
-    let adam = [("optim.kind", "adamw"), ("ema", "0.9"), ("mix.mixup", "0.2"), ("accumulate", "2"), ("dropout", "0.1")];
+    let adam = [
+        ("optim.kind", "adamw"),
+        ("ema", "0.9"),
+        ("mix.mixup", "0.2"),
+        ("accumulate", "2"),
+        ("dropout", "0.1"),
+    ];
     goes_on_bit_for_bit("AdamW", &adam, 2);
     goes_on_bit_for_bit("Lion", &[("optim.kind", "lion"), ("optim.clip_norm", "1")], 5);
     goes_on_bit_for_bit("RMSprop", &[("optim.kind", "rmsprop"), ("label_smoothing", "0.1")], 5);
     goes_on_bit_for_bit("Adam", &[("optim.kind", "adam"), ("optim.clip_value", "0.1")], 5);
     goes_on_bit_for_bit("a residual network", &[("model", "resnet20"), ("drop_path", "0.2")], 6);
+}
+
+/// The program, training on `photos` of `place` into `out`.
+#[cfg(unix)]
+fn program(place: &Path, out: &str, more: &[&str]) -> std::process::Command {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pyrograph"));
+    let usual = ["train", "photos", "--model", "small_cnn", "--batch", "4", "--epochs", "3", "--seed", "5"];
+    command
+        .current_dir(place)
+        .args(usual)
+        .args(["--threads", "2", "--device", "flex", "--out", out])
+        .args(more);
+    command.stdin(std::process::Stdio::null());
+    command
+}
+
+/// Numbers that are as good as random, the same in every run of the test.
+#[cfg(unix)]
+struct Chance(u64);
+
+#[cfg(unix)]
+impl Chance {
+    /// 0 to 1.
+    fn share(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 40) as f64 / (1u64 << 24) as f64
+    }
+}
+
+/// Gives the same command again and again, each time with a process that ends as `end` wants, until one ends by itself; as often as it takes
+/// to have `wanted` of them stopped. What comes out must be what comes out undisturbed.
+#[cfg(unix)]
+fn survives(
+    name: &str,
+    more: &[&str],
+    wanted: usize,
+    end: impl Fn(&mut std::process::Child, &Path, std::time::Duration, &mut Chance) -> bool,
+) {
+    let place = tempfile::tempdir().unwrap();
+    photos(place.path(), 40);
+    let started = std::time::Instant::now();
+    let whole = program(place.path(), "whole", more).output().unwrap();
+    assert!(whole.status.success(), "{}", String::from_utf8_lossy(&whole.stderr));
+    let usual = started.elapsed();
+    let expected = results(&place.path().join("whole"));
+    let (mut stopped, mut chance) = (0, Chance(7));
+    for run in 0.. {
+        let out = format!("run-{run}");
+        loop {
+            let mut child = program(place.path(), &out, more)
+                .stdout(std::process::Stdio::null())
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            let ended = stopped < wanted && end(&mut child, &place.path().join(&out), usual, &mut chance);
+            let output = child.wait_with_output().unwrap();
+            if ended {
+                stopped += 1;
+            } else {
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert!(output.status.success(), "{name}: {said}");
+                break;
+            }
+        }
+        assert!(results(&place.path().join(&out)) == expected, "{name}: {out} came out otherwise");
+        fs::remove_dir_all(place.path().join(&out)).unwrap();
+        if stopped >= wanted {
+            break;
+        }
+    }
+    println!("{name}: {stopped} processes were stopped, and everything came out bit for bit");
+}
+
+/// Kills at a random instant; whether it was in time.
+#[cfg(unix)]
+fn kill_some_time(
+    child: &mut std::process::Child,
+    _: &Path,
+    usual: std::time::Duration,
+    chance: &mut Chance,
+) -> bool {
+    std::thread::sleep(usual.mul_f64(0.8 * chance.share()));
+    let running = child.try_wait().unwrap().is_none();
+    child.kill().unwrap();
+    running
+}
+
+/// Kills while a checkpoint is being written, one of the next few.
+#[cfg(unix)]
+fn kill_inside_a_save(
+    child: &mut std::process::Child,
+    out: &Path,
+    usual: std::time::Duration,
+    chance: &mut Chance,
+) -> bool {
+    std::thread::sleep(usual.mul_f64(0.5 * chance.share()));
+    let unfinished = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(".step-");
+    while child.try_wait().unwrap().is_none() {
+        let entries = fs::read_dir(out.join("checkpoints")).into_iter().flatten().flatten();
+        if entries.into_iter().any(|entry| unfinished(&entry.file_name())) {
+            // At another place of the save each time.
+            std::thread::sleep(std::time::Duration::from_micros((2000.0 * chance.share()) as u64));
+            child.kill().unwrap();
+            return true;
+        }
+    }
+    false
+}
+
+/// Asks to stop at a random instant; the process must say 75 if it had begun to listen.
+#[cfg(unix)]
+fn terminate(
+    child: &mut std::process::Child,
+    out: &Path,
+    usual: std::time::Duration,
+    chance: &mut Chance,
+) -> bool {
+    // Before there is a checkpoint it may not listen yet, and ends as any process does.
+    while !out.join("checkpoints/LATEST").exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    std::thread::sleep(usual.mul_f64(0.3 * chance.share()));
+    if child.try_wait().unwrap().is_some() {
+        return false;
+    }
+    let id = child.id().to_string();
+    std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap();
+    let code = child.wait().unwrap().code();
+    // In the last moments everything is done, and there is nothing to go on from.
+    assert!(code == Some(75) || code == Some(0), "{code:?}");
+    code == Some(75)
+}
+
+#[test]
+#[cfg(unix)]
+fn a_run_killed_at_any_instant_comes_out_bit_for_bit() {
+    survives("killed", &["--save-every", "3"], 20, kill_some_time);
+    survives("killed inside saves", &["--save-every", "1"], 12, kill_inside_a_save);
+}
+
+#[test]
+#[cfg(unix)]
+#[ignore = "takes minutes: cargo test --release --test resume -- --ignored --nocapture killed_often"]
+fn a_run_killed_often_comes_out_bit_for_bit() {
+    survives("killed", &["--save-every", "3"], 200, kill_some_time);
+    survives("killed inside saves", &["--save-every", "1"], 64, kill_inside_a_save);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_run_that_is_asked_to_stop_says_75_and_loses_nothing() {
+    survives("terminated", &["--save-every", "1000"], 10, terminate);
+}
+
+#[test]
+#[cfg(unix)]
+#[ignore = "takes a minute: cargo test --release --test resume -- --ignored --nocapture asked_often"]
+fn a_run_that_is_asked_often_to_stop_says_75_and_loses_nothing() {
+    survives("terminated", &["--save-every", "1000"], 50, terminate);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_second_signal_ends_it_at_once_and_it_goes_on_all_the_same() {
+    survives("signalled twice", &["--save-every", "3"], 3, |child, out, usual, chance| {
+        while !out.join("checkpoints/LATEST").exists() && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        std::thread::sleep(usual.mul_f64(0.2 * chance.share()));
+        let signals = format!("kill -INT {0}; kill -INT {0}", child.id());
+        std::process::Command::new("sh")
+            .args(["-c", &signals])
+            .stderr(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        let code = child.wait().unwrap().code();
+        assert!(matches!(code, Some(0 | 75 | 130)), "{code:?}");
+        code != Some(0)
+    });
+}
+
+/// Files may become no larger than so many KiB, which is what a full disk looks like to a write.
+#[test]
+#[cfg(unix)]
+fn a_full_disk_is_a_named_error_and_the_run_goes_on_once_there_is_room() {
+    let place = tempfile::tempdir().unwrap();
+    photos(place.path(), 40);
+    assert!(program(place.path(), "whole", &[]).output().unwrap().status.success());
+    let expected = results(&place.path().join("whole"));
+    let largest = expected.best.len() as u64 / 1024 + 1;
+    for (n, kilobytes) in [0, 1, largest / 2, largest - 1].into_iter().enumerate() {
+        let out = format!("run-{n}");
+        let mut child = std::process::Command::new("bash");
+        let plain = program(place.path(), &out, &[]);
+        let line = format!("trap '' XFSZ; ulimit -f {kilobytes}; exec \"$0\" \"$@\"");
+        child.current_dir(place.path()).args(["-c", &line]).arg(plain.get_program()).args(plain.get_args());
+        let output = child.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{kilobytes} KiB: {said}");
+        assert!(said.starts_with("error: ") && said.contains(&out), "{kilobytes} KiB: {said}");
+        let again = program(place.path(), &out, &[]).output().unwrap();
+        assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+        assert!(results(&place.path().join(&out)) == expected, "{kilobytes} KiB");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn another_recipe_is_refused_and_a_run_that_is_over_is_measured_again() {
+    let place = tempfile::tempdir().unwrap();
+    photos(place.path(), 40);
+    let first = program(place.path(), "run", &[]).output().unwrap();
+    let expected = results(&place.path().join("run"));
+    let other = program(place.path(), "run", &["--lr", "0.5"]).output().unwrap();
+    let said = String::from_utf8_lossy(&other.stderr).into_owned();
+    assert_eq!(other.status.code(), Some(1));
+    assert!(said.contains("optim.lr: 0.05 there, 0.5 here"), "{said}");
+    let fresh = program(place.path(), "run", &["--fresh"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&fresh.stderr).contains("not empty"));
+    let again = program(place.path(), "run", &[]).output().unwrap();
+    let (first, again) = (String::from_utf8(first.stdout).unwrap(), String::from_utf8(again.stdout).unwrap());
+    assert!(again.contains("The run is over"), "{again}");
+    let accuracy = |text: &str| {
+        text.lines().find(|line| line.contains(" accuracy ") && !line.starts_with("epoch")).map(str::to_owned)
+    };
+    assert_eq!(accuracy(&first), accuracy(&again));
+    assert!(results(&place.path().join("run")) == expected);
+}
+
+/// Puts a value into the weights after some steps.
+struct Poison {
+    steps: std::collections::BTreeMap<u64, f32>,
+}
+
+impl Callback for Poison {
+    fn step_end(&mut self, step: &StepEnd, network: &mut Model) -> Result<()> {
+        let Some(value) = self.steps.remove(&step.step) else { return Ok(()) };
+        let mut tensors: std::collections::BTreeMap<_, _> = named_tensors(network).into_iter().collect();
+        let learned: Vec<String> =
+            param_infos(network).into_iter().filter(|info| info.learned).map(|info| info.name).collect();
+        let name = &learned[step.step as usize % learned.len()];
+        let mut values = tensors.remove(name).unwrap().try_to_vec::<f32>().unwrap();
+        let at = (7 * step.step as usize) % values.len();
+        values[at] = value;
+        *network = spoilt(network.clone(), name, values);
+        Ok(())
+    }
+}
+
+/// The network with other values in one tensor. Loading would refuse them.
+fn spoilt(network: Model, name: &str, values: Vec<f32>) -> Model {
+    struct Spoil(ParamId, Vec<f32>);
+    impl ModuleMapper for Spoil {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            if param.id != self.0 {
+                return param;
+            }
+            let data = TensorData::new(self.1.clone(), param.dims());
+            param.map(|old| Tensor::from_data(data, &old.device()).require_grad())
+        }
+    }
+    let id = param_infos(&network).into_iter().find(|info| info.name == name).unwrap().id;
+    network.map(&mut Spoil(id, values))
+}
+
+#[test]
+fn weights_that_turn_bad_are_taken_back_and_the_images_are_named() {
+    for (n, value) in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY].into_iter().cycle().take(20).enumerate() {
+        let place = tempfile::tempdir().unwrap();
+        let plan = Plan::new(&recipe(&photos(place.path(), 20), &[("epochs", "4")])).unwrap();
+        let out = place.path().join("run");
+        let poison = Poison { steps: [(n as u64 + 1, value)].into() };
+        run_plan(&plan, &options(&out), vec![Box::new(poison)]).unwrap();
+        let list = fs::read_to_string(out.join("left_out.txt")).unwrap();
+        assert!(list.lines().count() >= 3, "{list}");
+        assert!(list.contains("is not finite") && list.contains(".png"), "{list}");
+        let result = results(&out);
+        assert_eq!(result.rows.iter().map(|row| row.left_out).sum::<u64>(), list.lines().count() as u64);
+        assert!(result.rows.iter().all(|row| row.train_loss.is_finite() && row.valid_loss.is_finite()));
+        // Loading refuses what is not finite.
+        for file in ["best.safetensors", "last.safetensors"] {
+            pyrograph::ModelFile::load(out.join(file), &Device::flex()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_run_that_does_not_recover_ends_with_an_error() {
+    let place = tempfile::tempdir().unwrap();
+    let plan = Plan::new(&recipe(&photos(place.path(), 20), &[("epochs", "8")])).unwrap();
+    let out = place.path().join("run");
+    let poison = Poison { steps: (2..60).map(|step| (step, f32::NAN)).collect() };
+    let error = run_plan(&plan, &options(&out), vec![Box::new(poison)]).unwrap_err();
+    assert!(matches!(error, Error::NotFinite { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains(".png") && text.contains("--set optim.lr=0.005"), "{text}");
 }
