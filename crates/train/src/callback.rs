@@ -18,7 +18,7 @@ pub trait Callback: Send {
         Ok(())
     }
 
-    /// After a batch whose loss or gradients were not finite, and of which nothing was learned.
+    /// After a batch whose loss or gradients were not finite, and of which nothing was learned, or whose step left weights that are not.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ pub struct LeftOut {
     pub epoch: usize,
     /// The batch of the epoch, counted from 1.
     pub batch: u64,
-    /// What was not finite: `the loss` or `a gradient`.
+    /// What was not finite: `the loss`, `a gradient` or, after the step, `a weight`.
     pub what: &'static str,
     /// Where its images are.
     pub images: Vec<String>,

@@ -18,7 +18,7 @@ use pyrograph_model::{Model, noise};
 use crate::callback::{EpochEnd, LeftOut, StepEnd};
 use crate::classifier::{Classifier, Frozen, Lesson};
 use crate::clip::clip_norm;
-use crate::guard::{Guard, Next, not_finite, with_statistics_of};
+use crate::guard::{Guard, Next, WEIGHT, is_finite, not_finite, with_statistics_of};
 use crate::optimizer::learning_rates;
 use crate::saver::{Results, Save, Saver};
 use crate::train_state::TrainState;
@@ -221,7 +221,7 @@ impl Training {
             let wrong = told(not_finite(&self.state.network, &loss, &gradients))?;
             if let Some(what) = wrong {
                 self.state.network.model = with_statistics_of(self.state.network.model.clone(), &before);
-                self.leave_out(what, &places, &mut guard)?;
+                self.leave_out(what, number, &places, &mut guard)?;
             } else {
                 guard.passed();
                 gathered.add(&self.state.network, gradients, together);
@@ -246,7 +246,11 @@ impl Training {
             }
             if step_is_over {
                 let asked = self.stop.is_set() || burn.interrupter.should_stop();
-                if asked || (guard.is_calm() && self.saver.is_due(self.state.progress.step)?) {
+                let saves = asked || (guard.is_calm() && self.saver.is_due(self.state.progress.step)?);
+                if (saves || position == total) && !told(is_finite(&self.state.network.model.valid()))? {
+                    self.leave_out(WEIGHT, number, &places, &mut guard)?;
+                }
+                if saves {
                     self.state.progress.seconds = clock.seconds();
                     self.state.progress.bad_images = bad_images(&earlier, &self.loader);
                     told(burn.events.flush())?;
@@ -285,11 +289,17 @@ impl Training {
     }
 
     /// Nothing is learned of a batch whose numbers are not finite; after several of them the weights themselves are suspected.
-    fn leave_out(&mut self, what: &'static str, places: &[usize], guard: &mut Guard) -> Result<()> {
+    fn leave_out(
+        &mut self,
+        what: &'static str,
+        number: u64,
+        places: &[usize],
+        guard: &mut Guard,
+    ) -> Result<()> {
         let source = self.loader.source();
         let images: Vec<String> = places.iter().map(|&index| source.place(index).to_string()).collect();
-        let (epoch, batch) = (self.state.progress.epoch(), self.state.progress.position.batch + 1);
-        let next = guard.left_out();
+        let (epoch, batch) = (self.state.progress.epoch(), number + 1);
+        let next = guard.left_out(what);
         self.state.progress.left_out += 1;
         self.state.progress.rollbacks = guard.rollbacks();
         let left_out = LeftOut { epoch, batch, what, images, rolled_back: next == Next::RollBack };

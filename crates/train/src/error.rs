@@ -81,7 +81,7 @@ pub enum Error {
         "three times", learning_rate / 10.0
     )]
     NotFinite {
-        /// `the loss` or `a gradient`.
+        /// `the loss`, `a gradient` or, after the step, `a weight`.
         what: &'static str,
         /// The epoch, counted from 1.
         epoch: usize,

@@ -10,7 +10,12 @@ const LEFT_OUT: u32 = 3;
 /// How often older weights are taken up in one run.
 const ROLLBACKS: u32 = 3;
 
-/// What is not finite, if something is: `the loss` or `a gradient`. Gradients so large that their sum is beyond f32 count, too.
+/// What is not finite, as messages say it.
+pub(crate) const LOSS: &str = "the loss";
+pub(crate) const GRADIENT: &str = "a gradient";
+pub(crate) const WEIGHT: &str = "a weight";
+
+/// What is not finite, if something is: [`LOSS`] or [`GRADIENT`]. Gradients so large that their sum is beyond f32 count, too.
 ///
 /// # Errors
 ///
@@ -20,27 +25,43 @@ pub(crate) fn not_finite(
     loss: &Tensor<1>,
     gradients: &GradientsParams,
 ) -> Result<Option<&'static str>, TensorReadError> {
-    // A sum is finite only if all that is in it is.
-    let mut sums = Sums { gradients, sums: vec![loss.clone().inner()] };
+    let mut sums = Sums { gradients: Some(gradients), sums: vec![loss.clone().inner()] };
     module.visit(&mut sums);
-    let sums = Tensor::cat(sums.sums, 0).try_into_data()?;
-    Ok(sums
-        .iter::<f32>()
-        .position(|sum| !sum.is_finite())
-        .map(|n| if n == 0 { "the loss" } else { "a gradient" }))
+    Ok(sums.first_not_finite()?.map(|n| if n == 0 { LOSS } else { GRADIENT }))
 }
 
-/// The sum of each gradient.
+/// Whether all weights and running statistics are finite. The loss does not always show it: on some devices, `relu` takes what is no number
+/// for 0.
+///
+/// # Errors
+///
+/// When the device cannot tell.
+pub(crate) fn is_finite(network: &Model) -> Result<bool, TensorReadError> {
+    let mut sums = Sums { gradients: None, sums: Vec::new() };
+    network.visit(&mut sums);
+    Ok(sums.first_not_finite()?.is_none())
+}
+
+/// Sums of gradients, or of the parameters themselves. A sum is finite only if all that is in it is.
 struct Sums<'a> {
-    gradients: &'a GradientsParams,
+    gradients: Option<&'a GradientsParams>,
     sums: Vec<Tensor<1>>,
+}
+
+impl Sums<'_> {
+    fn first_not_finite(self) -> Result<Option<usize>, TensorReadError> {
+        let sums = Tensor::cat(self.sums, 0).try_into_data()?;
+        Ok(sums.iter::<f32>().position(|sum| !sum.is_finite()))
+    }
 }
 
 impl ModuleVisitor for Sums<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            self.sums.push(gradient.sum());
-        }
+        let values = match self.gradients {
+            Some(gradients) => gradients.get::<D>(param.id),
+            None => Some(param.val()),
+        };
+        self.sums.extend(values.map(Tensor::sum));
     }
 }
 
@@ -83,10 +104,11 @@ impl Guard {
         self.in_a_row = 0;
     }
 
-    /// A batch was left out.
-    pub(crate) fn left_out(&mut self) -> Next {
+    /// A batch was left out, since this was not finite.
+    pub(crate) fn left_out(&mut self, what: &str) -> Next {
         self.in_a_row += 1;
-        if self.in_a_row < LEFT_OUT {
+        // Nothing good comes of weights that are bad themselves.
+        if self.in_a_row < LEFT_OUT && what != WEIGHT {
             return Next::GoOn;
         }
         self.in_a_row = 0;
@@ -158,6 +180,25 @@ mod tests {
         }
     }
 
+    /// Takes the last value of the parameter of this number for no number.
+    struct Spoil(usize);
+
+    impl ModuleMapper for Spoil {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let is_it = self.0 == 0;
+            self.0 = self.0.wrapping_sub(1);
+            param.map(|values| {
+                if !is_it {
+                    return values;
+                }
+                let (dims, device) = (values.dims(), values.device());
+                let mut values = values.into_data().try_to_vec::<f32>().unwrap();
+                *values.last_mut().unwrap() = f32::NAN;
+                Tensor::from_data(burn::tensor::TensorData::new(values, dims), &device)
+            })
+        }
+    }
+
     #[test]
     fn a_value_that_is_not_finite_is_seen_wherever_it_is() {
         let model = network();
@@ -179,18 +220,29 @@ mod tests {
     }
 
     #[test]
+    fn weights_and_statistics_that_are_not_finite_are_seen() {
+        let model = network().valid();
+        assert!(is_finite(&model).unwrap());
+        for n in 0..param_infos(&model).len() {
+            let spoilt = model.clone().map(&mut Spoil(n));
+            assert!(!is_finite(&spoilt).unwrap(), "{}", param_infos(&model)[n].name);
+        }
+    }
+
+    #[test]
     fn three_in_a_row_go_back_and_a_fourth_time_ends_it() {
         let mut guard = Guard::new(0);
-        assert_eq!([guard.left_out(), guard.left_out()], [Next::GoOn; 2]);
+        assert_eq!([guard.left_out(LOSS), guard.left_out(LOSS)], [Next::GoOn; 2]);
         assert!(!guard.is_calm());
         guard.passed();
         for _ in 0..3 {
-            assert_eq!([guard.left_out(), guard.left_out()], [Next::GoOn; 2]);
-            assert_eq!(guard.left_out(), Next::RollBack);
+            assert_eq!([guard.left_out(LOSS), guard.left_out(LOSS)], [Next::GoOn; 2]);
+            assert_eq!(guard.left_out(LOSS), Next::RollBack);
         }
-        assert_eq!([guard.left_out(), guard.left_out(), guard.left_out()][2], Next::Stop);
+        assert_eq!([guard.left_out(LOSS), guard.left_out(LOSS), guard.left_out(LOSS)][2], Next::Stop);
+        assert_eq!(Guard::new(0).left_out(WEIGHT), Next::RollBack);
         let mut resumed = Guard::new(3);
-        assert_eq!([resumed.left_out(), resumed.left_out(), resumed.left_out()][2], Next::Stop);
+        assert_eq!([resumed.left_out(LOSS), resumed.left_out(LOSS), resumed.left_out(LOSS)][2], Next::Stop);
     }
 
     #[test]

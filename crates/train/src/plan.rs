@@ -149,9 +149,9 @@ impl Plan {
         }
         let input = InputShape { channels: channels.into(), height: height as usize, width: width as usize };
         let mut model = ModelConfig::from_name(&recipe.model, input, train.class_names().len())?;
-        if let Some(start) = &start {
+        if let Some(start) = start.as_ref().filter(|start| start.file.is_none()) {
             check_keras(&start.path, &model)?;
-            if let (None, Some((mean, std))) = (&start.file, keras_statistics(&model)) {
+            if let Some((mean, std)) = keras_statistics(&model) {
                 preprocess = Preprocess { mean: mean.into(), std: std.into(), ..preprocess };
             }
         }

@@ -1,3 +1,5 @@
+//! A disk that fails, loses power and changes bits; what is left is a whole checkpoint or none.
+
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
