@@ -230,7 +230,7 @@ impl Training {
 
             self.state.progress.position.batch += 1;
             let position = self.state.progress.position.batch;
-            let step_is_over = position % together == 0 || position == total;
+            let step_is_over = position.is_multiple_of(together) || position == total;
             let mut rate = None;
             if step_is_over {
                 let rate = rate.insert(rates.step()).clone();

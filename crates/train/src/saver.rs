@@ -68,7 +68,7 @@ impl Saver {
             std::thread::Builder::new().name("saver".into()).spawn(move || {
                 let checkpoints = Checkpoints::new(folder.checkpoints(), Box::new(Machine));
                 for save in received {
-                    if told.send(write(&checkpoints, &folder, save)).is_err() {
+                    if told.send(write(&checkpoints, &folder, &save)).is_err() {
                         break;
                     }
                 }
@@ -135,7 +135,7 @@ impl Drop for Saver {
     }
 }
 
-fn write(checkpoints: &Checkpoints, folder: &RunFolder, save: Save) -> Result<()> {
+fn write(checkpoints: &Checkpoints, folder: &RunFolder, save: &Save) -> Result<()> {
     checkpoints.commit(save.step, &save.files)?;
     match &save.results {
         Some(results) => {

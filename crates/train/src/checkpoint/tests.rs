@@ -202,7 +202,7 @@ fn after_power_loss(done: &[Op], draw: &mut impl FnMut() -> u64) {
         let parent = |path: &Path| path.parent().unwrap().to_owned();
         let name_is_kept = match op {
             Op::MakeFolder(path) | Op::Write(path, _) | Op::Remove(path) | Op::Rename(_, path) => {
-                synced(number, &parent(path)) || draw() % 2 == 0
+                synced(number, &parent(path)) || draw().is_multiple_of(2)
             }
             Op::Sync(_) => continue,
         };
