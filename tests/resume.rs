@@ -125,7 +125,38 @@ fn averages_mixing_accumulation_and_every_optimizer_go_on_too() {
     goes_on_bit_for_bit("Lion", &[("optim.kind", "lion"), ("optim.clip_norm", "1")], 5);
     goes_on_bit_for_bit("RMSprop", &[("optim.kind", "rmsprop"), ("label_smoothing", "0.1")], 5);
     goes_on_bit_for_bit("Adam", &[("optim.kind", "adam"), ("optim.clip_value", "0.1")], 5);
-    goes_on_bit_for_bit("a residual network", &[("model", "resnet20"), ("drop_path", "0.2")], 6);
+    let lamb = [("optim.kind", "lamb"), ("loss", "bce"), ("optim.clip_adaptive", "0.01")];
+    goes_on_bit_for_bit("LAMB", &lamb, 5);
+    let grows = [("model", "resnet20"), ("drop_path", "0.2"), ("data.start_size", "8")];
+    goes_on_bit_for_bit("a residual network whose images grow", &grows, 6);
+    let plateau = [("schedule.kind", "plateau"), ("schedule.patience_epochs", "1"), ("optim.lr", "0.2")];
+    goes_on_bit_for_bit("a rate that falls where accuracy does not rise", &plateau, 5);
+}
+
+#[test]
+fn a_network_learns_from_a_teacher_and_goes_on_with_it() {
+    let place = tempfile::tempdir().unwrap();
+    let photos = photos(place.path(), 20);
+    let teacher = place.path().join("teacher");
+    run_plan(&Plan::new(&recipe(&photos, &[])).unwrap(), &options(&teacher), Vec::new()).unwrap();
+    let teacher = teacher.to_str().unwrap();
+    let taught = [("model", "mlp"), ("distill.teacher", teacher), ("distill.weight", "0.9")];
+    goes_on_bit_for_bit("a pupil", &taught, 7);
+    // The labels alone lead elsewhere.
+    let results = |name: &str, settings: &[(&str, &str)]| {
+        let out = place.path().join(name);
+        run_plan(&Plan::new(&recipe(&photos, settings)).unwrap(), &options(&out), Vec::new()).unwrap();
+        results(&out).last
+    };
+    assert!(results("taught", &taught) != results("alone", &taught[..1]));
+    let refused = |settings: &[(&str, &str)]| Plan::new(&recipe(&photos, settings)).unwrap_err().to_string();
+    let error = refused(&[("distill.teacher", teacher), ("data.size", "32"), ("augment", "none")]);
+    assert!(error.contains("distill.teacher") && error.contains("data.size"), "{error}");
+    let error = refused(&[("distill.teacher", "nowhere.safetensors")]);
+    assert!(error.contains("nowhere.safetensors"), "{error}");
+    std::fs::rename(photos.join("red"), photos.join("crimson")).unwrap();
+    let error = refused(&[("distill.teacher", teacher)]);
+    assert!(error.contains("`blue`") || error.contains("`crimson`"), "{error}");
 }
 
 /// The program, training on `photos` of `place` into `out`.

@@ -55,7 +55,7 @@ pub use device::{DeviceError, available_devices, default_device, is_host, parse_
 pub use efficientnet::{EfficientNet, EfficientNetConfig};
 pub use fcos::{Fcos, FcosConfig, FcosOutput};
 pub use init::InitRng;
-pub use loss::{cross_entropy, soft_cross_entropy};
+pub use loss::{binary_cross_entropy, cross_entropy, distillation, soft_cross_entropy};
 pub use mlp::{Mlp, MlpConfig};
 pub use mobilenet_v1::{MobileNetV1, MobileNetV1Config};
 pub use mobilenet_v2::{MobileNetV2, MobileNetV2Config};

@@ -1,6 +1,6 @@
 //! Losses.
 
-use burn::tensor::activation::log_softmax;
+use burn::tensor::activation::{log_sigmoid, log_softmax, softmax};
 use burn::tensor::{Int, Tensor};
 
 /// Mean cross entropy in nats, `[1]`, with the target's probability lowered by `label_smoothing` and that share spread
@@ -38,6 +38,34 @@ pub fn soft_cross_entropy(logits: Tensor<2>, targets: Tensor<2>, label_smoothing
     of_targets.mul_scalar(1.0 - label_smoothing) + of_all.mul_scalar(label_smoothing)
 }
 
+/// Mean binary cross entropy in nats over batch and classes, `[1]`: each class is a yes or no of its own. A share of `label_smoothing` of each
+/// target is spread over all classes. PyTorch's `binary_cross_entropy_with_logits`, with timm's smoothing (<https://arxiv.org/abs/2110.00476>).
+///
+/// # Shapes
+///
+/// - logits: `[batch, classes]`
+/// - targets: `[batch, classes]`, 0 to 1
+#[must_use]
+pub fn binary_cross_entropy(logits: Tensor<2>, targets: Tensor<2>, label_smoothing: f64) -> Tensor<1> {
+    let [_, classes] = logits.dims();
+    let targets = targets * (1.0 - label_smoothing) + label_smoothing / classes as f64;
+    (log_sigmoid(-logits.clone()) + targets * logits).mean().neg()
+}
+
+/// How far a student's probabilities are from its teacher's, both softened by `temperature`: the mean of their Kullback-Leibler divergences in
+/// nats times `temperature` squared, `[1]` (<https://arxiv.org/abs/1503.02531>).
+///
+/// # Shapes
+///
+/// - student, teacher: logits `[batch, classes]`; no gradient flows to the teacher's
+#[must_use]
+pub fn distillation(student: Tensor<2>, teacher: Tensor<2>, temperature: f64) -> Tensor<1> {
+    let teacher = teacher / temperature;
+    let (shares, logs) = (softmax(teacher.clone(), 1), log_softmax(teacher, 1));
+    let apart = shares * (logs - log_softmax(student / temperature, 1));
+    apart.sum_dim(1).mean() * (temperature * temperature)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +93,38 @@ mod tests {
         // torch.nn.functional.cross_entropy with these probabilities.
         let mixed = soft([[0.25, 0.0, 0.75], [0.0, 0.6, 0.4]], 0.0);
         assert!((mixed - 1.431_281_4).abs() < 1e-5, "{mixed}");
+    }
+
+    #[test]
+    fn binary_cross_entropy_equals_pytorchs() {
+        let device = Device::flex().autodiff();
+        let logits = || Tensor::<2>::from_floats([[1.0, 2.0, 3.0], [1.0, -1.0, 0.5]], &device);
+        let hard = || Tensor::<2>::from_floats([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]], &device);
+        let mixed = Tensor::<2>::from_floats([[0.25, 0.0, 0.75], [0.0, 0.6, 0.4]], &device);
+        // timm 1.0.31's BinaryCrossEntropy, and PyTorch's function.
+        for (targets, smoothing, expected) in
+            [(hard(), 0.0, 1.181_562_9), (hard(), 0.1, 1.178_785_1), (mixed, 0.0, 1.164_896_4)]
+        {
+            let loss: f32 = binary_cross_entropy(logits(), targets, smoothing).into_scalar();
+            assert!((loss - expected).abs() < 1e-5, "{loss}, not {expected}");
+        }
+        // A last layer that begins with 0 has logits of 0: there, too, the gradient is sigmoid less target.
+        let zeros = Tensor::<2>::zeros([2, 3], &device).require_grad();
+        let gradients = binary_cross_entropy(zeros.clone(), hard(), 0.0).backward();
+        let gradient = zeros.grad(&gradients).unwrap().into_data().try_to_vec::<f32>().unwrap();
+        assert_eq!(gradient, [0.5, 0.5, -0.5, 0.5, -0.5, 0.5].map(|share: f32| share / 6.0));
+    }
+
+    #[test]
+    fn distillation_equals_pytorchs() {
+        let device = Device::flex();
+        let student = Tensor::<2>::from_floats([[1.0, 2.0, 3.0], [1.0, -1.0, 0.5]], &device);
+        let teacher = Tensor::<2>::from_floats([[0.5, 1.0, 4.0], [0.0, 2.0, -1.0]], &device);
+        // 4 · kl_div(log_softmax(student / 2), softmax(teacher / 2), reduction="batchmean").
+        let loss: f32 = distillation(student.clone(), teacher, 2.0).into_scalar();
+        assert!((loss - 1.229_071_9).abs() < 1e-5, "{loss}");
+        let same: f32 = distillation(student.clone(), student, 3.0).into_scalar();
+        assert!(same.abs() < 1e-6, "{same}");
     }
 
     #[test]

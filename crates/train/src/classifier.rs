@@ -1,4 +1,4 @@
-//! A network with its loss, as Burn's learner wants it.
+//! A network with its objective, as Burn's learner wants it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,14 +9,17 @@ use burn::tensor::{Int, Tensor, TensorData};
 use burn::train::metric::ItemLazy;
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use pyrograph_data::tensor::ImageBatch;
-use pyrograph_model::{Model, cross_entropy, soft_cross_entropy};
+use pyrograph_model::Model;
 
-/// A classification network with cross entropy.
+use crate::Objective;
+
+/// A classification network with what it learns to make small.
 #[derive(Module, Debug)]
 pub struct Classifier {
     /// The network: images `[batch, channels, height, width]` to logits `[batch, classes]`.
     pub model: Model,
-    label_smoothing: f64,
+    #[module(skip)]
+    objective: Objective,
     #[module(skip)]
     frozen: Frozen,
 }
@@ -52,10 +55,10 @@ impl Frozen {
 }
 
 impl Classifier {
-    /// A classifier whose targets are smoothed by `label_smoothing` (0 for none) while training.
+    /// A classifier of which all learns.
     #[must_use]
-    pub fn new(model: Model, label_smoothing: f64) -> Self {
-        Self { model, label_smoothing, frozen: Frozen::default() }
+    pub fn new(model: Model, objective: Objective) -> Self {
+        Self { model, objective, frozen: Frozen::default() }
     }
 
     /// The same with stages that do not learn at first.
@@ -119,11 +122,8 @@ pub(crate) struct Lesson {
 impl Classifier {
     /// Forward, loss and backward of a batch that is `share` of a step, 1 for all of it.
     pub(crate) fn learn(&self, batch: ImageBatch, share: f64) -> Lesson {
-        let logits = self.logits(batch.images);
-        let loss = match batch.soft_targets {
-            Some(targets) => soft_cross_entropy(logits.clone(), targets, self.label_smoothing),
-            None => cross_entropy(logits.clone(), batch.targets.clone(), self.label_smoothing),
-        };
+        let logits = self.logits(batch.images.clone());
+        let loss = self.objective.of(logits.clone(), &batch);
         let part = if share == 1.0 { loss.clone() } else { loss.clone() * share };
         let gradients = GradientsParams::from_grads(part.backward(), self);
         Lesson { loss, gradients, output: StepOutput { logits: logits.detach(), targets: batch.targets } }

@@ -17,7 +17,8 @@ use pyrograph_model::{Model, noise};
 
 use crate::callback::{EpochEnd, LeftOut, StepEnd};
 use crate::classifier::{Classifier, Frozen, Lesson};
-use crate::clip::clip_norm;
+use crate::clip::{clip_adaptive, clip_norm};
+use crate::growth::{shrunk, size_in};
 use crate::guard::{Guard, Next, WEIGHT, is_finite, not_finite, with_statistics_of};
 use crate::optimizer::learning_rates;
 use crate::saver::{Results, Save, Saver};
@@ -202,14 +203,19 @@ impl Training {
         self.scores.0.go_on_from(self.state.progress.tally.clone());
         let mut clock = Clock::from(self.state.progress.seconds);
         let mut guard = Guard::new(self.state.progress.rollbacks);
-        let schedule = self.schedule.from_step(self.state.progress.step);
+        let schedule = self.schedule();
         let mut rates = learning_rates(&self.recipe.optim, &self.state.network.model, &schedule);
         let earlier = self.state.progress.bad_images.clone();
         let mut gathered = Gathered::default();
         let (total, together) = (self.loader.batches_per_epoch() as u64, self.recipe.accumulate as u64);
         let mut batches = train.iter();
         while let Some(batch) = clock.waiting_for(|| batches.next()) {
-            let batch = told(batch)?;
+            let mut batch = told(batch)?;
+            if let Some(start) = self.recipe.data.start_size {
+                let [.., height, width] = batch.images.dims();
+                let size = size_in(epoch, self.recipe.epochs, start, [height, width]);
+                batch.images = shrunk(batch.images, size);
+            }
             let number = self.state.progress.position.batch;
             let first_of_step = number - number % together;
             let share = 1.0 / together.min(total - first_of_step) as f64;
@@ -271,6 +277,10 @@ impl Training {
 
     fn update(&mut self, gradients: GradientsParams, rate: ModuleLearningRate) {
         let network = self.state.network.clone();
+        let gradients = match self.recipe.optim.clip_adaptive {
+            Some(most) => clip_adaptive(&network, gradients, most),
+            None => gradients,
+        };
         let gradients = match self.recipe.optim.clip_norm {
             Some(most) => clip_norm(&network, gradients, most),
             None => gradients,
@@ -281,9 +291,14 @@ impl Training {
         }
     }
 
+    /// The schedule from here on, in the epoch that is under way.
+    fn schedule(&self) -> Schedule {
+        self.schedule.after(&self.state.progress.rows).from_step(self.state.progress.step)
+    }
+
     fn step_end(&mut self, epoch: usize) -> Result<()> {
         let step = self.state.progress.step;
-        let end = StepEnd { epoch, step, learning_rate: self.schedule.at(step - 1) };
+        let end = StepEnd { epoch, step, learning_rate: self.schedule().at(step - 1) };
         let network = &mut self.state.network.model;
         self.callbacks.iter_mut().try_for_each(|callback| callback.step_end(&end, network))
     }
@@ -351,7 +366,7 @@ impl Training {
             (&progress.tally, self.scores.1.finished(), progress.seconds);
         Ok(EpochRow {
             epoch,
-            learning_rate: self.schedule.at(progress.step.saturating_sub(1)),
+            learning_rate: self.schedule().at(progress.step.saturating_sub(1)),
             train_loss: train.loss(),
             train_accuracy: train.top1(),
             valid_loss: valid.loss(),

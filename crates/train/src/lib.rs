@@ -17,7 +17,9 @@ mod clip;
 mod ema;
 mod epoch_loop;
 mod error;
+mod growth;
 mod guard;
+mod objective;
 mod optimizer;
 mod picture;
 mod plan;
@@ -39,9 +41,13 @@ pub use classifier::{Classifier, Frozen};
 pub use ema::Ema;
 pub use epoch_loop::{Fitted, StopRule, Stopped};
 pub use error::{Error, Result};
+pub use objective::{Objective, Teacher};
 pub use plan::{Plan, augment_steps};
 pub use progress::{counting_bar, image_bar};
-pub use recipe::{DataRecipe, OptimKind, OptimRecipe, Recipe, ScheduleRecipe, StartRecipe, StopRecipe};
+pub use recipe::{
+    DataRecipe, DistillRecipe, LossKind, OptimKind, OptimRecipe, Recipe, ScheduleRecipe, StartRecipe,
+    StopRecipe,
+};
 pub use report::EpochRow;
 pub use run::{MeasuredSource, Outcome, RunOptions, run, run_plan};
 pub use run_folder::{Found, RunFolder};

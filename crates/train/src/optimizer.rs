@@ -6,7 +6,7 @@ use burn::module::{ParamGroup, ParamId};
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{
-    AdamConfig, AdamWConfig, LionConfig, ModuleOptimizer, Optimizer, RmsPropConfig, SgdConfig,
+    AdamConfig, AdamWConfig, LambConfig, LionConfig, ModuleOptimizer, Optimizer, RmsPropConfig, SgdConfig,
 };
 use pyrograph_model::{Model, param_infos};
 
@@ -40,6 +40,10 @@ fn algorithm(recipe: &OptimRecipe, free: Vec<ParamId>) -> ModuleOptimizer {
         OptimKind::RmsProp => with_decay(recipe, free, |decay| {
             let rms_prop = RmsPropConfig::new().with_momentum(recipe.momentum as f32).with_epsilon(eps);
             rms_prop.with_weight_decay(penalty(decay)).build()
+        }),
+        OptimKind::Lamb => with_decay(recipe, free, |decay| {
+            let lamb = LambConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(eps);
+            lamb.with_weight_decay(decay as f32).build()
         }),
         OptimKind::Lion => with_decay(recipe, free, |decay| {
             LionConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_weight_decay(decay as f32).build()
@@ -153,13 +157,14 @@ mod tests {
 
     #[test]
     fn optimizers_step_as_pytorchs() {
-        // PyTorch 2.15; Lion is timm 1.0.31's.
+        // PyTorch 2.15; LAMB and Lion are timm 1.0.31's.
         for (kind, nesterov, expected) in [
             (OptimKind::Sgd, false, [1.038_292_8, -2.003_655_7, 0.388_031_4, 2.993_284_5]),
             (OptimKind::Sgd, true, [1.056_433_4, -2.037_419_6, 0.357_993_4, 3.085_255_6]),
             (OptimKind::Adam, false, [0.985_144_6, -1.907_723_3, 0.246_719_5, 2.853_002_5]),
             (OptimKind::AdamW, false, [0.988_337_8, -1.917_524_3, 0.246_574, 2.948_098_4]),
             (OptimKind::RmsProp, false, [0.000_811_1, -0.915_589_6, -2.921_432, -0.717_591_5]),
+            (OptimKind::Lamb, false, [1.060_590_5, -1.898_162_4, -0.186_071_7, 2.907_554_6]),
             (OptimKind::Lion, false, [0.897_102_9, -2.094_106, 0.398_801_4, 2.991_109_1]),
         ] {
             let betas = kind.betas();

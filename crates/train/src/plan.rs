@@ -16,7 +16,7 @@ use pyrograph_model::{
     param_infos,
 };
 
-use crate::{DataRecipe, Error, Recipe, Result};
+use crate::{DataRecipe, Error, Recipe, Result, growth};
 
 /// Images above this side are photos: they are brought to one size.
 const LARGEST_NATIVE: u32 = 64;
@@ -57,6 +57,8 @@ pub struct Plan {
     pub test: Option<Arc<dyn Source>>,
     /// Weights to start from, by name.
     pub weights: Option<BTreeMap<String, TensorData>>,
+    /// What the network learns from, besides the labels.
+    pub teacher: Option<ModelFile>,
     /// What was found and decided, a sentence each.
     pub said: Vec<String>,
 }
@@ -158,6 +160,13 @@ impl Plan {
         let common = model.common_mut();
         (common.dropout, common.drop_path) = (recipe.dropout, recipe.drop_path);
         model.check()?;
+        if let Some(start) = recipe.data.start_size {
+            growth::check(&model, start)?;
+        }
+        let teacher = match recipe.distill.teacher.as_str() {
+            "" => None,
+            path => Some(teacher(path, input, train.class_names())?),
+        };
         said.push(format!(
             "Model {} on {input} images, {} parameters",
             recipe.model,
@@ -176,6 +185,7 @@ impl Plan {
             watched,
             test,
             weights,
+            teacher,
             said,
         };
         plan.with_start_said()
@@ -244,6 +254,26 @@ impl Plan {
         }
         Ok(self)
     }
+}
+
+/// The model at `path`, which must be for these images and classes.
+fn teacher(path: &str, input: InputShape, class_names: &[String]) -> Result<ModelFile> {
+    let file = ModelFile::load(path, &Device::default())?;
+    if file.config.input() != input {
+        let theirs = file.config.input();
+        let message =
+            format!("`distill.teacher` {path} is for {theirs} images, these are {input}; set data.size");
+        return Err(Error::Recipe(message));
+    }
+    if file.class_names != class_names {
+        let differs = file.class_names.iter().zip(class_names).find(|(theirs, ours)| theirs != ours);
+        let message = match differs {
+            Some((theirs, ours)) => format!("its class `{theirs}` stands where these images have `{ours}`"),
+            None => format!("it knows {} classes, these are {}", file.class_names.len(), class_names.len()),
+        };
+        return Err(Error::Recipe(format!("`distill.teacher` {path}: {message}")));
+    }
+    Ok(file)
 }
 
 /// Weights to start from, with the model file they lie in if it is one.

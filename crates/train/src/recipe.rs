@@ -20,6 +20,7 @@
 //! What a file leaves out has its default. The device and the number of threads are no part of a recipe: they
 //! change how long a run takes.
 
+mod objective;
 mod optim;
 mod schedule;
 
@@ -31,6 +32,7 @@ use pyrograph_data::transform::mix::Mixing;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use self::objective::{DistillRecipe, LossKind};
 pub use self::optim::{OptimKind, OptimRecipe};
 pub use self::schedule::ScheduleRecipe;
 use crate::{Error, Result};
@@ -54,6 +56,8 @@ pub struct Recipe {
     pub accumulate: usize,
     /// Decides initial weights, order, splits and augmentation.
     pub seed: u64,
+    /// What is made small: `cross_entropy` or `bce`, which takes each class for a yes or no of its own.
+    pub loss: LossKind,
     /// The share of the target's probability spread over all classes, 0 to 1
     /// (<https://arxiv.org/abs/1512.00567>).
     pub label_smoothing: f64,
@@ -75,6 +79,8 @@ pub struct Recipe {
     pub ema: Option<f64>,
     /// What training starts from.
     pub start: StartRecipe,
+    /// A network to learn from.
+    pub distill: DistillRecipe,
     /// Which images, and how they are prepared.
     pub data: DataRecipe,
     /// Stochastic gradient descent.
@@ -95,6 +101,10 @@ pub struct DataRecipe {
     /// the same and at most 64, otherwise 128.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u32>,
+    /// Height and width that the network sees in the first epoch; they grow to `size` over the first three quarters of the epochs
+    /// (<https://arxiv.org/abs/2104.00298>). For networks that take images of any size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_size: Option<u32>,
     /// 1 (gray) or 3 (colour). Without it: what the images have, or what the weights expect that training starts from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<u8>,
@@ -148,6 +158,7 @@ impl Default for Recipe {
             batch: None,
             accumulate: 1,
             seed: 0,
+            loss: LossKind::default(),
             label_smoothing: 0.0,
             augment: Self::AUTO.into(),
             mix: Mixing::default(),
@@ -156,6 +167,7 @@ impl Default for Recipe {
             gradient_checkpointing: false,
             ema: None,
             start: StartRecipe::default(),
+            distill: DistillRecipe::default(),
             data: DataRecipe::default(),
             optim: OptimRecipe::default(),
             schedule: ScheduleRecipe::Cosine { warmup_epochs: 0.5 },
@@ -169,6 +181,7 @@ impl Default for DataRecipe {
         Self {
             path: Self::DIGITS.into(),
             size: None,
+            start_size: None,
             channels: None,
             normalize: true,
             valid_fraction: 0.1,
@@ -351,6 +364,12 @@ impl Recipe {
                 "4 to 4096 pixels",
             ),
             (
+                self.data.start_size.is_none_or(|size| (4..=4096).contains(&size)),
+                "data.start_size",
+                format!("{:?}", self.data.start_size.unwrap_or_default()),
+                "4 to 4096 pixels",
+            ),
+            (
                 self.data.channels.is_none_or(|channels| matches!(channels, 1 | 3)),
                 "data.channels",
                 format!("{:?}", self.data.channels.unwrap_or_default()),
@@ -372,7 +391,11 @@ impl Recipe {
             (self.stop.loss.is_none_or(at_least_0), "stop.loss", number(self.stop.loss), "0 or more"),
             (self.stop.patience.is_none_or(|n| n >= 1), "stop.patience", "0".into(), "at least 1"),
         ];
-        let mut rules = rules.into_iter().chain(self.optim.rules()).chain(self.schedule.rules());
+        let mut rules = rules
+            .into_iter()
+            .chain(self.optim.rules())
+            .chain(self.schedule.rules())
+            .chain(self.distill.rules());
         if let Some((_, key, value, range)) = rules.find(|(holds, ..)| !holds) {
             return Err(Error::Recipe(format!("`{key}` is {value}; it must be {range}")));
         }
@@ -394,7 +417,13 @@ fn flatten(prefix: &str, table: &toml::Table, settings: &mut BTreeMap<String, St
 }
 
 /// Keys that are tables within tables, by their whole names.
-const KEYS: [&str; 39] = [
+const KEYS: [&str; 45] = [
+    "distill.teacher",
+    "distill.weight",
+    "distill.temperature",
+    "data.start_size",
+    "optim.clip_adaptive",
+    "schedule.patience_epochs",
     "dropout",
     "drop_path",
     "gradient_checkpointing",
@@ -549,6 +578,10 @@ mod tests {
             ("optim.eps", "0.0"),
             ("ema", "1.0"),
             ("optim.clip_norm", "0.0"),
+            ("optim.clip_adaptive", "0.0"),
+            ("distill.weight", "0.0"),
+            ("distill.temperature", "0.0"),
+            ("data.start_size", "3"),
             ("label_smoothing", "1.5"),
             ("data.valid_fraction", "1.0"),
             ("data.size", "3"),

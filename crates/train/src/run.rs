@@ -25,8 +25,8 @@ use crate::saver::{Results, Saver, publish};
 use crate::teller::{Teller, print_line};
 use crate::train_state::{self, TrainState, numbered};
 use crate::{
-    Callback, Ema, Error, Fitted, Plan, Recipe, Result, RunFolder, SaveEvery, Schedule, Scores, StopRecipe,
-    StopSignal, Stopped,
+    Callback, Ema, Error, Fitted, Objective, Plan, Recipe, Result, RunFolder, SaveEvery, Schedule, Scores,
+    StopRecipe, StopSignal, Stopped, Teacher,
 };
 
 /// Mistakes shown in a report.
@@ -288,10 +288,13 @@ fn fit(
 fn begin(plan: &Plan, device: &Device, train: &Loader) -> Result<TrainState> {
     let recipe = &plan.recipe;
     let model = numbered(plan.network(device)?);
+    let off = device.clone().inner();
+    let teacher =
+        plan.teacher.as_ref().map(|file| Teacher::new(file, &recipe.distill, &plan.preprocess, &off));
     Ok(TrainState {
         optimizer: optimizer(&recipe.optim, &model),
         ema: recipe.ema.map(Ema::new),
-        network: Classifier::new(model, recipe.label_smoothing),
+        network: Classifier::new(model, Objective::new(recipe).with_teacher(teacher)),
         progress: train_state::Progress::new(train.position(0, 0), plan.model.classes()),
     })
 }

@@ -2,10 +2,10 @@
 
 use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 
-use crate::ScheduleRecipe;
+use crate::{EpochRow, ScheduleRecipe};
 
-/// A learning rate schedule in closed form: a step's rate depends on its number alone, so that a run can
-/// start at any step.
+/// A learning rate schedule in closed form: a step's rate depends on its number alone, and for some on what earlier epochs have reached, so that
+/// a run can start at any step.
 ///
 /// During the first `warmup_steps` the rate rises linearly; the first step has `lr / warmup_steps`, the last of
 /// them `lr`. The shape then runs over the remaining steps.
@@ -29,6 +29,11 @@ enum Shape {
     /// Multiplied by `gamma` at each of these steps.
     MultiStep {
         at: Vec<u64>,
+        gamma: f64,
+    },
+    /// Multiplied by `gamma` after so many epochs without a better accuracy.
+    Plateau {
+        patience: usize,
         gamma: f64,
     },
     /// Half a cosine down to 0 (SGDR without restarts, <https://arxiv.org/abs/1608.03983>).
@@ -59,6 +64,9 @@ impl Schedule {
             }
             ScheduleRecipe::Cosine { .. } => Shape::Cosine,
             ScheduleRecipe::Polynomial { power, .. } => Shape::Polynomial { power },
+            ScheduleRecipe::Plateau { patience_epochs, gamma, .. } => {
+                Shape::Plateau { patience: patience_epochs, gamma }
+            }
             ScheduleRecipe::OneCycle { .. } => Shape::OneCycle,
         };
         Self {
@@ -80,6 +88,22 @@ impl Schedule {
     #[must_use]
     pub fn scaled(&self, factor: f64) -> Self {
         Self { lr: self.lr * factor, ..self.clone() }
+    }
+
+    /// The same for the epoch after those of `rows`: some schedules depend on what was reached.
+    #[must_use]
+    pub fn after(&self, rows: &[EpochRow]) -> Self {
+        let Shape::Plateau { patience, gamma } = self.shape else { return self.clone() };
+        let (mut best, mut waited, mut drops) = (f64::NEG_INFINITY, 0, 0);
+        for row in rows {
+            waited += 1;
+            if row.valid_accuracy > best {
+                (best, waited) = (row.valid_accuracy, 0);
+            } else if waited == patience {
+                (drops, waited) = (drops + 1, 0);
+            }
+        }
+        self.scaled(gamma.powi(drops))
     }
 
     /// The learning rate of step `step`, counted from 0.
@@ -104,7 +128,7 @@ impl Schedule {
         let length = self.total_steps.saturating_sub(self.warmup_steps).max(1);
         let done = (after as f64 / length as f64).min(1.0);
         match &self.shape {
-            Shape::Constant | Shape::OneCycle => self.lr,
+            Shape::Constant | Shape::Plateau { .. } | Shape::OneCycle => self.lr,
             Shape::Step { every, gamma } => self.lr * gamma.powf((after / every) as f64),
             Shape::MultiStep { at, gamma } => {
                 self.lr * gamma.powi(at.iter().filter(|&&at| at <= step).count() as i32)
@@ -184,6 +208,17 @@ mod tests {
             0.071694, 0.061126, 0.05, 0.038874, 0.028306, 0.018826, 0.010909, 0.004952, 0.001254, 0.0,
         ];
         assert_eq!(rates(&ScheduleRecipe::OneCycle { warmup_epochs: 1.5 }, 5, 4), expected);
+    }
+
+    #[test]
+    fn a_plateau_drops_after_epochs_without_a_better_accuracy() {
+        let recipe = ScheduleRecipe::Plateau { patience_epochs: 2, gamma: 0.5, warmup_epochs: 0.5 };
+        let schedule = Schedule::new(0.1, &recipe, 9, 4);
+        let accuracies = [0.5, 0.6, 0.6, 0.55, 0.6, 0.7, 0.1, 0.2];
+        let rows = accuracies.map(|valid_accuracy| EpochRow { valid_accuracy, ..EpochRow::default() });
+        let rates: Vec<f64> = (0..=8).map(|epochs| schedule.after(&rows[..epochs]).at(8)).collect();
+        assert_eq!(rates, [0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.05, 0.025]);
+        assert_eq!(schedule.after(&rows[..4]).at(0), 0.025);
     }
 
     #[test]

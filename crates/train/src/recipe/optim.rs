@@ -16,13 +16,13 @@ pub struct OptimRecipe {
     pub momentum: f64,
     /// Nesterov's form of momentum, for `sgd`.
     pub nesterov: bool,
-    /// How long the averages of gradients and of their squares last, each 0 to below 1; for `adam`, `adamw` and `lion`. Without
+    /// How long the averages of gradients and of their squares last, each 0 to below 1; for `adam`, `adamw`, `lamb` and `lion`. Without
     /// them [`OptimKind::betas`].
     pub betas: [f64; 2],
-    /// Added where a gradient is divided by its size, above 0; for `adam`, `adamw` and `rmsprop`.
+    /// Added where a gradient is divided by its size, above 0; for `adam`, `adamw`, `lamb` and `rmsprop`.
     pub eps: f64,
     /// 0 or more. Without it [`OptimKind::weight_decay`]. For `adamw` and `lion` a share of the weights, times the learning rate, that is taken off;
-    /// for the others an L2 penalty.
+    /// for `lamb` a part of its step; for the others an L2 penalty.
     pub weight_decay: f64,
     /// Whether biases and the weights of normalizations are penalized, too.
     pub decay_vectors: bool,
@@ -34,6 +34,10 @@ pub struct OptimRecipe {
     /// The size of a gradient's values above which they are cut off, above 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_value: Option<f64>,
+    /// The norm of a unit's gradient, as a share of the norm of its weights, above which it is scaled down, above 0, as 0.01
+    /// (<https://arxiv.org/abs/2102.06171>).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_adaptive: Option<f64>,
 }
 
 /// An optimizer by name.
@@ -49,6 +53,8 @@ pub enum OptimKind {
     AdamW,
     /// RMSprop; its average of squares lasts 0.99.
     RmsProp,
+    /// Adam whose step in each tensor is as long as the tensor's norm allows, for large batches (<https://arxiv.org/abs/1904.00962>).
+    Lamb,
     /// Lion, which follows the signs of gradients (<https://arxiv.org/abs/2302.06675>).
     Lion,
 }
@@ -62,6 +68,7 @@ impl OptimKind {
             Self::Adam => "adam",
             Self::AdamW => "adamw",
             Self::RmsProp => "rmsprop",
+            Self::Lamb => "lamb",
             Self::Lion => "lion",
         }
     }
@@ -73,6 +80,7 @@ impl OptimKind {
             Self::Sgd => 0.05,
             Self::Adam | Self::AdamW => 1e-3,
             Self::RmsProp => 1e-3,
+            Self::Lamb => 5e-3,
             Self::Lion => 1e-4,
         }
     }
@@ -83,6 +91,7 @@ impl OptimKind {
         match self {
             Self::Sgd => 5e-4,
             Self::AdamW => 0.05,
+            Self::Lamb => 0.02,
             Self::Lion => 0.5,
             Self::Adam | Self::RmsProp => 0.0,
         }
@@ -110,6 +119,7 @@ struct OptimKeys {
     layer_decay: f64,
     clip_norm: Option<f64>,
     clip_value: Option<f64>,
+    clip_adaptive: Option<f64>,
 }
 
 impl Default for OptimKeys {
@@ -126,6 +136,7 @@ impl Default for OptimKeys {
             layer_decay: 1.0,
             clip_norm: None,
             clip_value: None,
+            clip_adaptive: None,
         }
     }
 }
@@ -145,6 +156,7 @@ impl From<OptimKeys> for OptimRecipe {
             layer_decay,
             clip_norm: keys.clip_norm,
             clip_value: keys.clip_value,
+            clip_adaptive: keys.clip_adaptive,
         }
     }
 }
@@ -192,6 +204,12 @@ impl OptimRecipe {
             ),
             (self.clip_norm.is_none_or(above_0), "optim.clip_norm", number(self.clip_norm), "above 0"),
             (self.clip_value.is_none_or(above_0), "optim.clip_value", number(self.clip_value), "above 0"),
+            (
+                self.clip_adaptive.is_none_or(above_0),
+                "optim.clip_adaptive",
+                number(self.clip_adaptive),
+                "above 0",
+            ),
         ]
     }
 }

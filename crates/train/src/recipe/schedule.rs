@@ -51,6 +51,18 @@ pub enum ScheduleRecipe {
         #[serde(default)]
         warmup_epochs: f64,
     },
+    /// Multiplied by `gamma` whenever the validation accuracy has not become better for `patience_epochs`.
+    Plateau {
+        /// Epochs to wait, at least 1.
+        #[serde(default = "ten")]
+        patience_epochs: usize,
+        /// The factor of a drop.
+        #[serde(default = "tenth")]
+        gamma: f64,
+        /// Epochs of linear rise at the start.
+        #[serde(default)]
+        warmup_epochs: f64,
+    },
     /// Half a cosine from a 25th up to the full rate, and half a cosine down to a 250,000th of it, as PyTorch's `OneCycleLR`
     /// (<https://arxiv.org/abs/1708.07120>).
     OneCycle {
@@ -61,6 +73,10 @@ pub enum ScheduleRecipe {
 
 fn tenth() -> f64 {
     0.1
+}
+
+fn ten() -> usize {
+    10
 }
 
 fn one() -> f64 {
@@ -77,6 +93,7 @@ impl ScheduleRecipe {
             | Self::MultiStep { warmup_epochs, .. }
             | Self::Cosine { warmup_epochs }
             | Self::Polynomial { warmup_epochs, .. }
+            | Self::Plateau { warmup_epochs, .. }
             | Self::OneCycle { warmup_epochs } => warmup_epochs,
         }
     }
@@ -94,7 +111,12 @@ impl ScheduleRecipe {
         if let Self::Step { every_epochs, .. } = *self {
             rules.push((above_0(every_epochs), "schedule.every_epochs", every_epochs.to_string(), "above 0"));
         }
-        if let Self::Step { gamma, .. } | Self::MultiStep { gamma, .. } = *self {
+        if let Self::Plateau { patience_epochs, .. } = *self {
+            let waits = patience_epochs >= 1;
+            rules.push((waits, "schedule.patience_epochs", patience_epochs.to_string(), "at least 1"));
+        }
+        if let Self::Step { gamma, .. } | Self::MultiStep { gamma, .. } | Self::Plateau { gamma, .. } = *self
+        {
             rules.push((above_0(gamma), "schedule.gamma", gamma.to_string(), "above 0"));
         }
         if let Self::MultiStep { at_epochs, .. } = self {
