@@ -13,6 +13,7 @@ mod named;
 mod on_disk;
 mod pack;
 mod predict;
+mod recipes;
 mod runs;
 mod show;
 mod signals;
@@ -67,6 +68,8 @@ enum Command {
     Convert(convert::ConvertArgs),
     /// List the networks that `train --model` knows
     Models(models::ModelsArgs),
+    /// List the recipes that `train --recipe` knows, or print one
+    Recipes(recipes::RecipesArgs),
     /// List the steps that `--augment` knows, with their arguments
     Transforms(transforms::TransformsArgs),
     /// Show a network layer by layer
@@ -92,6 +95,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::BenchData(args) => bench_data::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Models(args) => models::run(&args),
+        Command::Recipes(args) => recipes::run(&args),
         Command::Transforms(args) => transforms::run(&args),
         Command::Summary(args) => summary::run(&args),
         Command::Devices => devices::run(),

@@ -1,12 +1,12 @@
 //! `pyrograph train`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use pyrograph::train::{Plan, Recipe, RunOptions, SaveEvery, run_plan};
+use pyrograph::train::{Plan, Recipe, RunOptions, SaveEvery, ShippedRecipe, run_plan};
 
 use super::data::refuse_inside;
 use super::eval::top5;
@@ -20,6 +20,7 @@ Examples:
   pyrograph train                                     the drawn digits that come with the program
   pyrograph train photos/                             one folder a class, or train/ and validation/ of such
   pyrograph train mnist/ --model mlp --epochs 10      IDX files
+  pyrograph train cifar/ --recipe cifar10_resnet20    a recipe that comes with the program
   pyrograph train photos/ --recipe run.toml --set optim.lr=0.01
 
 DATA is a folder of class folders, a folder with train/ and validation/ or test/ of them, a list of images and labels (.csv, .tsv,
@@ -41,10 +42,11 @@ const OPEN_KEYS: &str = "
 # batch (64, or less for a small set), data.size (pixels), data.channels (1 or 3)
 # Off where they are not given:
 # stop.accuracy, stop.top5, stop.loss, stop.patience
-# optim.clip_norm, optim.clip_value, ema (as 0.999)
-# Other optimizers: optim.kind = \"adam\", \"adamw\", \"rmsprop\", \"lion\"; what is not set of lr, weight_decay and betas is then theirs
+# optim.clip_norm, optim.clip_value, optim.clip_adaptive, ema (as 0.999), data.start_size (pixels, in the first epoch)
+# Other optimizers: optim.kind = \"adam\", \"adamw\", \"rmsprop\", \"lamb\", \"lion\"; what is not set of lr, weight_decay and betas is then theirs
 # Other schedules: --set 'schedule={kind=\"constant\"}', {kind=\"step\", every_epochs=30}, {kind=\"multi_step\", at_epochs=[100, 150]},
-#   {kind=\"polynomial\", power=0.9}, {kind=\"one_cycle\", warmup_epochs=3}, each with warmup_epochs, the two with steps with gamma";
+#   {kind=\"polynomial\", power=0.9}, {kind=\"one_cycle\", warmup_epochs=3}, {kind=\"plateau\", patience_epochs=10},
+#   each with warmup_epochs, those with drops with gamma";
 
 /// Arguments of `train`.
 #[derive(Debug, Args)]
@@ -89,8 +91,8 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "GOAL=VALUE")]
     until: Vec<String>,
 
-    /// Start from a recipe file (TOML); the other arguments override it
-    #[arg(long, value_name = "FILE")]
+    /// Start from a recipe: a file (TOML), or one that comes with the program (see `pyrograph recipes`); the other arguments override it
+    #[arg(long, value_name = "FILE|NAME")]
     recipe: Option<PathBuf>,
 
     /// Set any key of the recipe, as optim.lr=0.01; may be given several times
@@ -131,7 +133,7 @@ impl TrainArgs {
         let mut recipe = match &self.recipe {
             Some(path) => {
                 refuse_input_address(path)?;
-                Recipe::load(path)?
+                recipe_at(path)?
             }
             None => Recipe::default(),
         };
@@ -168,6 +170,18 @@ impl TrainArgs {
         }
         recipe.mix.check_use()?;
         Ok(recipe)
+    }
+}
+
+/// The recipe in a file, or the one of this name.
+fn recipe_at(path: &Path) -> Result<Recipe> {
+    let shipped = ShippedRecipe::from_name(&path.to_string_lossy());
+    match shipped {
+        Ok(shipped) => Ok(shipped.recipe()?),
+        Err(unknown) if !path.exists() => {
+            Err(unknown).with_context(|| format!("{}: there is no such file", path.display()))
+        }
+        Err(_) => Ok(Recipe::load(path)?),
     }
 }
 

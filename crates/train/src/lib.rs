@@ -45,8 +45,8 @@ pub use objective::{Objective, Teacher};
 pub use plan::{Plan, augment_steps};
 pub use progress::{counting_bar, image_bar};
 pub use recipe::{
-    DataRecipe, DistillRecipe, LossKind, OptimKind, OptimRecipe, Recipe, ScheduleRecipe, StartRecipe,
-    StopRecipe,
+    DataRecipe, DistillRecipe, LossKind, OptimKind, OptimRecipe, Recipe, ScheduleRecipe, ShippedRecipe,
+    StartRecipe, StopRecipe,
 };
 pub use report::EpochRow;
 pub use run::{MeasuredSource, Outcome, RunOptions, run, run_plan};

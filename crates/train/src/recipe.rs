@@ -23,6 +23,7 @@
 mod objective;
 mod optim;
 mod schedule;
+mod shipped;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -35,6 +36,7 @@ use sha2::{Digest, Sha256};
 pub use self::objective::{DistillRecipe, LossKind};
 pub use self::optim::{OptimKind, OptimRecipe};
 pub use self::schedule::ScheduleRecipe;
+pub use self::shipped::ShippedRecipe;
 use crate::{Error, Result};
 
 /// Whether a setting is in its range, its key, its value, and the range.
