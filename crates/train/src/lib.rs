@@ -17,6 +17,7 @@ mod clip;
 mod ema;
 mod epoch_loop;
 mod error;
+mod exports;
 mod guard;
 mod optimizer;
 mod picture;
@@ -32,6 +33,7 @@ mod schedule;
 mod scores;
 mod stop_signal;
 mod teller;
+mod tensorboard;
 mod train_state;
 
 pub use callback::{Callback, EpochEnd, LeftOut, StepEnd};
