@@ -14,7 +14,9 @@ use std::process::Command;
 use image::{Rgb, RgbImage};
 use pyrograph::Model;
 use pyrograph::burn::tensor::Device;
-use pyrograph::train::{Callback, EpochRow, Error, Plan, Recipe, Result, RunOptions, StepEnd, StopSignal, run_plan};
+use pyrograph::train::{
+    Callback, EpochRow, Error, Plan, Recipe, Result, RunOptions, StepEnd, StopSignal, run_plan,
+};
 
 const EPOCHS: usize = 3;
 /// Values that depend on how fast the machine is.
@@ -25,18 +27,27 @@ fn plan(folder: &Path) -> Plan {
     for (class, color) in [("red", [200, 20, 20]), ("blue", [20, 20, 200])] {
         fs::create_dir_all(photos.join(class)).unwrap();
         for n in 0..16u8 {
-            let picture = RgbImage::from_fn(12, 12, |x, _| Rgb(color.map(|v: u8| v.wrapping_add(x as u8 * n))));
+            let picture =
+                RgbImage::from_fn(12, 12, |x, _| Rgb(color.map(|v: u8| v.wrapping_add(x as u8 * n))));
             picture.save(photos.join(class).join(format!("{n}.png"))).unwrap();
         }
     }
-    let settings = [("model", "small_cnn"), ("batch", "8"), ("seed", "5"), ("data.path", photos.to_str().unwrap())];
+    let settings =
+        [("model", "small_cnn"), ("batch", "8"), ("seed", "5"), ("data.path", photos.to_str().unwrap())];
     let recipe = Recipe { epochs: EPOCHS, ..Recipe::default() };
     Plan::new(&settings.iter().fold(recipe, |recipe, (key, value)| recipe.set(key, value).unwrap())).unwrap()
 }
 
 fn options(out: &Path) -> RunOptions {
     let (csv, tensorboard) = (true, true);
-    RunOptions { device: Device::flex(), out: Some(out.into()), threads: 2, csv, tensorboard, ..RunOptions::default() }
+    RunOptions {
+        device: Device::flex(),
+        out: Some(out.into()),
+        threads: 2,
+        csv,
+        tensorboard,
+        ..RunOptions::default()
+    }
 }
 
 /// Asks to stop after a step.
@@ -96,7 +107,8 @@ fn fields(mut bytes: &[u8]) -> BTreeMap<u64, Vec<Value<'_>>> {
             2 => varint(&mut bytes) as usize,
             other => panic!("no field is written in the form {other}"),
         };
-        let value = if key & 7 == 0 { Value::Number(varint(&mut bytes)) } else { Value::Bytes(&bytes[..length]) };
+        let value =
+            if key & 7 == 0 { Value::Number(varint(&mut bytes)) } else { Value::Bytes(&bytes[..length]) };
         bytes = &bytes[length..];
         found.entry(key >> 3).or_default().push(value);
     }
@@ -128,11 +140,13 @@ fn points(path: &Path) -> Vec<Point> {
             assert_eq!((text(&said[0]).as_str(), points.len()), ("brain.Event:2", 0));
             version = true;
         }
-        let (Some([Value::Bytes(wall_time)]), step) = (event.get(&1).map(Vec::as_slice), event.get(&2)) else {
+        let (Some([Value::Bytes(wall_time)]), step) = (event.get(&1).map(Vec::as_slice), event.get(&2))
+        else {
             panic!("an event without a time");
         };
         for summary in event.get(&5).into_iter().flatten() {
-            let (Value::Bytes(summary), Some([Value::Number(step)])) = (summary, step.map(Vec::as_slice)) else {
+            let (Value::Bytes(summary), Some([Value::Number(step)])) = (summary, step.map(Vec::as_slice))
+            else {
                 panic!("an event without a step");
             };
             for scalar in fields(summary).remove(&1).unwrap() {
@@ -200,7 +214,8 @@ fn agree(out: &Path) {
             expected.push(Point { tag, step, wall_time: time, value });
         }
     }
-    let timeless = |points: &[Point]| points.iter().map(|p| Point { wall_time: 0.0, ..p.clone() }).collect::<Vec<_>>();
+    let timeless =
+        |points: &[Point]| points.iter().map(|p| Point { wall_time: 0.0, ..p.clone() }).collect::<Vec<_>>();
     assert_eq!(timeless(&points), timeless(&expected));
     assert!(points.iter().zip(&expected).all(|(a, b)| (a.wall_time - b.wall_time).abs() < 1e-3));
 
