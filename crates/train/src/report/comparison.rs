@@ -69,7 +69,7 @@ fn summary(runs: &[RunSummary]) -> String {
     if let Some((run, accuracy)) = best {
         text += &format!(
             " The best validation accuracy is {}, of <bdi>{}</bdi>.",
-            percent(accuracy),
+            percent(accuracy).replace(' ', "\u{A0}"),
             escape(&run.name())
         );
     }
@@ -85,21 +85,26 @@ fn differing(shown: &[Shown<'_>]) -> Vec<String> {
 }
 
 fn table(shown: &[Shown<'_>]) -> String {
-    let keys = differing(shown);
-    let settings: String =
-        keys.iter().map(|key| format!("<th class=\"setting\">{}</th>", escape(key))).collect();
+    let mut keys = differing(shown);
+    let same = keys.is_empty();
+    // How many epochs a run is to have stands beside those it had.
+    keys.retain(|key| key != "epochs");
+    let settings: String = keys
+        .iter()
+        .map(|key| format!("<th class=\"setting\">{}</th>", escape(key).replace('.', ".<wbr>")))
+        .collect();
     let rows: String = shown.iter().map(|run| line(run, &keys)).collect();
-    let note = match (keys.is_empty(), shown.len()) {
-        (_, 1) => "",
+    let note = match (same, shown.len()) {
+        (_, 0 | 1) => "",
         (true, _) => "<p class=\"note\">All have the same recipe.</p>\n",
         (false, _) => {
             "<p class=\"note\">Settings are shown where they differ; a dash where one is not set.</p>\n"
         }
     };
     format!(
-        "<section>\n<h2>Runs</h2>\n{note}<div class=\"wide\"><table class=\"list runs\">\n<thead><tr><th>run</th>{settings}\
+        "<section>\n<h2>Runs</h2>\n{note}<div class=\"wide\"><table class=\"list runs\">\n<thead><tr><th>run</th>\
          <th>epochs</th><th>best epoch</th><th>validation accuracy</th><th>loss there</th><th>measured in the end</th>\
-         <th>training time</th></tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n</section>\n"
+         <th>training time</th>{settings}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n</section>\n"
     )
 }
 
@@ -108,8 +113,12 @@ fn line(shown: &Shown<'_>, keys: &[String]) -> String {
     let settings: String = keys
         .iter()
         .map(|key| {
-            let value = shown.settings.get(key).map_or("–", |value| value.trim_matches('"'));
-            format!("<td class=\"setting\">{}</td>", escape(value))
+            let value = match shown.settings.get(key).map(String::as_str) {
+                None => "–",
+                Some("\"\"") => "\"\"",
+                Some(value) => value.trim_matches('"'),
+            };
+            format!("<td class=\"setting\">{}</td>", breaking(value))
         })
         .collect();
     let best = run.best.and_then(|(epoch, accuracy)| {
@@ -125,14 +134,20 @@ fn line(shown: &Shown<'_>, keys: &[String]) -> String {
         None => "not finished".into(),
     };
     format!(
-        "<tr><th scope=\"row\">{}<bdi>{}</bdi></th>{settings}<td>{} of {}</td>{}<td>{measured}</td><td>{}</td></tr>\n",
+        "<tr><th scope=\"row\">{}<bdi>{}</bdi></th><td>{} of {}</td>{}<td>{measured}</td><td>{}</td>{settings}</tr>\n",
         shown.class.as_ref().map_or_else(String::new, |class| swatch("line", class)),
-        escape(&shown.name),
+        breaking(&shown.name),
         count(run.rows.len() as u64),
         count(run.recipe.epochs as u64),
         best.unwrap_or_else(|| "<td>–</td><td>–</td><td>–</td>".into()),
         duration(run.seconds),
     )
+}
+
+/// Text from outside that may break between the parts of a path, a name or a list of steps.
+fn breaking(text: &str) -> String {
+    // None of these is part of what escaping writes.
+    ['/', ',', '|'].iter().fold(escape(text), |text, mark| text.replace(*mark, &format!("{mark}<wbr>")))
 }
 
 fn charts(shown: &[Shown<'_>]) -> String {
@@ -210,13 +225,13 @@ mod tests {
         ];
         let page = compare("Runs", &runs).unwrap();
         for part in [
-            "<th class=\"setting\">ema</th><th class=\"setting\">optim.lr</th><th>epochs",
+            "<th class=\"setting\">ema</th><th class=\"setting\">optim.<wbr>lr</th></tr>",
             "class=\"line run c1 d1\"",
         ] {
             assert!(page.contains(part), "no {part}");
         }
-        assert!(page.contains("<td class=\"setting\">–</td><td class=\"setting\">0.2</td><td>1 of"));
-        assert!(page.contains("75.00 %, of <bdi>a</bdi>"));
+        assert!(page.contains("<td class=\"setting\">–</td><td class=\"setting\">0.2</td></tr>"));
+        assert!(page.contains("75.00\u{A0}%, of <bdi>a</bdi>"));
         assert!(!page.contains(">seed<") && !page.contains(">model<"));
         let same = compare("Runs", &[runs[0].clone(), runs[0].clone()]).unwrap();
         assert!(same.contains("the same recipe") && !same.contains("class=\"setting\""));

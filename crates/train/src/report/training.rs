@@ -62,7 +62,7 @@ pub(super) fn section(epochs: &[EpochRow], watched: &str) -> String {
                 class: "computing",
                 points: column(|row| row.seconds - waiting(row)),
             },
-            Series { name: "waiting for data", class: "waiting", points: column(waiting) },
+            Series { name: "waiting", class: "waiting", points: column(waiting) },
         ],
         mark: None,
         small: true,
@@ -169,7 +169,7 @@ mod tests {
         };
         let page = section(&[row(1, 0), row(2, 0)], "validation");
         assert!(page.contains("25 % of it waiting for data"));
-        assert!(page.contains("computing 7.500, waiting for data 2.500"));
+        assert!(page.contains("computing 7.500, waiting 2.500"));
         assert!(!page.contains("Nothing was learned"));
         let page = section(&[row(1, 0), row(2, 1)], "validation");
         assert!(page.contains("Nothing was learned of 1 batch, in epoch 2,"));
