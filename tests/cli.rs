@@ -477,13 +477,28 @@ fn a_sweep_trains_each_value_and_lists_the_runs() {
     let place = place();
     photos(place.path(), 8);
     let usual = ["train", "photos", "--model", "linear", "--epochs", "1", "--out", "sweep"];
-    let ran = pyrograph(place.path(), &[&usual[..], &["--sweep", "optim.lr=0.01,0.1"]].concat());
+    let curves = ["--sweep", "optim.lr=0.01,0.1", "--csv", "--tensorboard"];
+    let ran = pyrograph(place.path(), &[&usual[..], &curves].concat());
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let listed = pyrograph(place.path(), &["runs", "sweep"]);
     assert_eq!(listed.code, Some(0), "{}", listed.stderr);
     assert_eq!(listed.stdout.lines().count(), 3);
     assert!(ran.stdout.ends_with(&listed.stdout), "{}", ran.stdout);
-    assert!(place.path().join("sweep/optim.lr=0.1/best.safetensors").is_file());
+    for file in ["best.safetensors", "metrics.csv", "tensorboard/events.out.tfevents.0.pyrograph"] {
+        assert!(place.path().join("sweep/optim.lr=0.1").join(file).is_file(), "{file}");
+    }
+    fs::rename(place.path().join("sweep/optim.lr=0.01"), place.path().join("sweep/<script>")).unwrap();
+    let ran = pyrograph(place.path(), &["runs", "sweep", "--html", "runs.html"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let page = fs::read_to_string(place.path().join("runs.html")).unwrap();
+    for part in ["<bdi>optim.lr=0.1</bdi>", "<bdi>&lt;script&gt;</bdi>", ">optim.<wbr>lr</th>", ">0.01</td>"]
+    {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("<script") && !page.contains(">model<"));
+    refused(place.path(), &["runs", "sweep", "--html", "photos"], &["photos", ".html"]);
+    fs::create_dir(place.path().join("folder.html")).unwrap();
+    refused(place.path(), &["runs", "sweep", "--html", "folder.html"], &["folder.html", "not a file"]);
     // One that diverges does not keep the next from running.
     let usual = ["train", "photos", "--model", "linear", "--epochs", "9", "--out", "diverged"];
     let rates = ["--set", "data.normalize=false", "--sweep", "optim.lr=1e38,0.1"];

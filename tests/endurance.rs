@@ -15,7 +15,7 @@ struct StopEvery(usize, StopSignal);
 
 impl Callback for StopEvery {
     fn epoch_end(&mut self, epoch: &EpochEnd<'_>) -> Result<()> {
-        if epoch.row.epoch % self.0 == 0 {
+        if epoch.row.epoch.is_multiple_of(self.0) {
             self.1.stop();
         }
         Ok(())

@@ -116,6 +116,14 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "STEPS|TIME", default_value = "5m", value_parser = save_every)]
     save_every: SaveEvery,
 
+    /// Keep the numbers of every epoch in metrics.csv of the run folder as well
+    #[arg(long)]
+    csv: bool,
+
+    /// Keep the curves in an event file for TensorBoard as well, in the folder tensorboard of the run folder
+    #[arg(long)]
+    tensorboard: bool,
+
     /// Burn's full-screen display (needs a build with `--features tui`)
     #[arg(long)]
     tui: bool,
@@ -234,6 +242,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
         tui: args.tui,
         fresh: args.fresh,
         save_every: args.save_every,
+        csv: args.csv,
+        tensorboard: args.tensorboard,
         ..RunOptions::default()
     };
     if !args.sweep.is_empty() {
@@ -271,5 +281,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
         say(&format!("  {program} eval {} {}", model.display(), recipe.data.path));
     }
     say(&format!("  {program} summary {}", model.display()));
+    if args.tensorboard {
+        say(&format!("  tensorboard --logdir {}", folder.path().display()));
+    }
     Ok(ExitCode::SUCCESS)
 }

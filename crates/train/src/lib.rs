@@ -17,6 +17,7 @@ mod clip;
 mod ema;
 mod epoch_loop;
 mod error;
+mod exports;
 mod growth;
 mod guard;
 mod objective;
@@ -34,6 +35,7 @@ mod schedule;
 mod scores;
 mod stop_signal;
 mod teller;
+mod tensorboard;
 mod train_state;
 
 pub use callback::{Callback, EpochEnd, LeftOut, StepEnd};

@@ -312,13 +312,7 @@ impl Recipe {
     ///
     /// As [`Recipe::to_toml`].
     pub fn difference(&self, other: &Self) -> Result<String> {
-        let settings = |recipe: &Self| -> Result<BTreeMap<String, String>> {
-            let table = toml::Table::try_from(recipe).map_err(|e| Error::Recipe(e.to_string()))?;
-            let mut settings = BTreeMap::new();
-            flatten("", &table, &mut settings);
-            Ok(settings)
-        };
-        let (here, there) = (settings(self)?, settings(other)?);
+        let (here, there) = (self.settings()?, other.settings()?);
         let keys: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
         let shown = |value: Option<&String>| value.map_or("not set", String::as_str).to_owned();
         let lines = keys
@@ -326,6 +320,14 @@ impl Recipe {
             .filter(|key| here.get(*key) != there.get(*key))
             .map(|key| format!("  {key}: {} there, {} here", shown(there.get(key)), shown(here.get(key))));
         Ok(lines.collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Every setting that has a value, by its whole name.
+    pub(crate) fn settings(&self) -> Result<BTreeMap<String, String>> {
+        let table = toml::Table::try_from(self).map_err(|e| Error::Recipe(e.to_string()))?;
+        let mut settings = BTreeMap::new();
+        flatten("", &table, &mut settings);
+        Ok(settings)
     }
 
     /// Whether every value is in its range.

@@ -1,9 +1,11 @@
-//! The page of a run: one HTML file that needs nothing but a browser.
+//! The page of a run, and the page that shows several side by side: HTML files that need nothing but a browser.
 //!
-//! [`Report`] is plain data and [`Report::to_html`] a pure function of it. The page carries its style, its
+//! [`Report`] is plain data and [`Report::to_html`] a pure function of it, as [`compare`] is of runs. A page carries its style, its
 //! plots (inline SVG) and its pictures (data addresses) within itself, runs no script and loads nothing.
 
+mod bars;
 mod chart;
+mod comparison;
 mod confusion;
 mod html;
 mod mistakes;
@@ -12,9 +14,9 @@ mod training;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use html::{count, escape, percent, significant};
+pub use comparison::compare;
 
-const STYLE: &str = include_str!("report/style.css");
+use html::{count, escape, page, percent, significant};
 
 /// All that the page of a run shows.
 #[derive(Debug, Clone)]
@@ -108,7 +110,6 @@ pub struct MistakePicture {
 impl Report {
     /// The whole page. Text from outside is escaped; values that are not finite show as a dash.
     pub fn to_html(&self) -> String {
-        let title = escape(&self.title);
         let body = [
             self.headline(),
             training::section(&self.epochs, &self.watched),
@@ -117,14 +118,7 @@ impl Report {
             self.recipe_text(),
         ]
         .concat();
-        format!(
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta http-equiv=\"Content-Security-Policy\" \
-             content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"color-scheme\" content=\"light dark\">\n\
-             <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
-        )
+        page(&self.title, &body)
     }
 
     fn headline(&self) -> String {

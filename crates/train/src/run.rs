@@ -15,6 +15,7 @@ use pyrograph_model::Model;
 use crate::checkpoint::{Checkpoints, Machine};
 use crate::classifier::{Classifier, Frozen};
 use crate::epoch_loop::{EpochLoop, StopRule, Training};
+use crate::exports::Exports;
 use crate::optimizer::{learning_rates, optimizer};
 use crate::picture::png;
 use crate::plan::thousands;
@@ -51,6 +52,10 @@ pub struct RunOptions {
     pub fresh: bool,
     /// How often it is saved within an epoch.
     pub save_every: SaveEvery,
+    /// Keep the curves in `metrics.csv` as well.
+    pub csv: bool,
+    /// Keep the curves in an event file for TensorBoard as well: [`RunFolder::events`].
+    pub tensorboard: bool,
     /// Asks it to save and stop.
     pub stop: StopSignal,
 }
@@ -90,6 +95,8 @@ impl Default for RunOptions {
             tui: false,
             fresh: false,
             save_every: SaveEvery::default(),
+            csv: false,
+            tensorboard: false,
             stop: StopSignal::default(),
         }
     }
@@ -134,6 +141,7 @@ pub fn run_plan(plan: &Plan, options: &RunOptions, callbacks: Vec<Box<dyn Callba
     let fitted = if found == Found::Finished {
         say("The run is over; what it has learned is measured again");
         let rows = read_metrics(&folder.metrics())?.rows;
+        Exports::begin(&folder, options, &rows)?;
         let mut rule = StopRule::new(plan.recipe.stop.clone());
         let stopped = rows.iter().fold(None, |_, row| rule.after(row).1);
         Fitted { epochs: rows, best_epoch: rule.best_epoch(), stopped }
@@ -240,6 +248,7 @@ fn fit(
     let train = tensor_loader(train, device.clone())
         .with_mixing(recipe.mix)?
         .starting_at(&state.progress.position)?;
+    callbacks.insert(0, Box::new(Exports::begin(folder, options, &state.progress.rows)?));
     callbacks.insert(0, Box::new(Teller::new(folder, recipe.epochs, options.verbose && !options.tui)));
     // Burn's learner wants an optimizer; the loop has its own.
     let learner = Learner::new(

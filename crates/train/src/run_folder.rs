@@ -29,6 +29,8 @@ const LOCK: &str = ".lock";
 /// bad_images.txt      training images that could not be read, if others were allowed to stand in for them
 /// left_out.txt        batches of which nothing was learned, since their numbers were not finite
 /// report.html         curves, confusion matrix and worst mistakes
+/// metrics.csv         the numbers of every epoch as a table, where it was asked for
+/// tensorboard/        an event file with the curves, where it was asked for
 /// ```
 ///
 /// A process that trains into it holds a lock on it, until it ends.
@@ -197,6 +199,18 @@ impl RunFolder {
     #[must_use]
     pub fn report(&self) -> PathBuf {
         self.path.join("report.html")
+    }
+
+    /// The numbers of every epoch as a table, where it was asked for.
+    #[must_use]
+    pub fn csv(&self) -> PathBuf {
+        self.path.join("metrics.csv")
+    }
+
+    /// The event file for TensorBoard, where it was asked for.
+    #[must_use]
+    pub fn events(&self) -> PathBuf {
+        self.path.join("tensorboard").join("events.out.tfevents.0.pyrograph")
     }
 
     /// Writes a file of the folder, whole or not at all.

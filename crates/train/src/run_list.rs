@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::run_folder::{read_metrics, read_recipe};
-use crate::{EpochRow, Error, Recipe, Result};
+use crate::{EpochRow, Error, Recipe, Result, StopRecipe, StopRule};
 
 /// One run.
 #[derive(Debug, Clone)]
@@ -12,8 +12,8 @@ pub struct RunSummary {
     pub path: PathBuf,
     /// With every choice made.
     pub recipe: Recipe,
-    /// Epochs that were finished.
-    pub epochs: usize,
+    /// The epochs that are over.
+    pub rows: Vec<EpochRow>,
     /// The epoch with the best validation accuracy, counted from 1, and that accuracy, 0 to 1.
     pub best: Option<(usize, f64)>,
     /// Seconds of training, validation left out.
@@ -36,18 +36,30 @@ impl RunSummary {
         let recipe = read_recipe(&recipe)?;
         let metrics = read_metrics(&path.join("metrics.jsonl"))?;
         let measured = metrics.measured.map(|measured| (measured.measured_on, measured.accuracy));
-        let mut summary =
-            Self { path: path.to_owned(), recipe, epochs: 0, best: None, seconds: 0.0, measured };
-        metrics.rows.iter().for_each(|row| summary.take(row));
-        Ok(Some(summary))
+        Ok(Some(Self::new(path.to_owned(), recipe, metrics.rows, measured)))
     }
 
-    fn take(&mut self, row: &EpochRow) {
-        self.epochs += 1;
-        self.seconds += row.seconds;
-        if self.best.is_none_or(|(_, best)| row.valid_accuracy > best) {
-            self.best = Some((row.epoch, row.valid_accuracy));
+    pub(crate) fn new(
+        path: PathBuf,
+        recipe: Recipe,
+        rows: Vec<EpochRow>,
+        measured: Option<(String, f64)>,
+    ) -> Self {
+        let mut rule = StopRule::new(StopRecipe::default());
+        let mut best = None;
+        for row in &rows {
+            if rule.after(row).0 {
+                best = Some((row.epoch, row.valid_accuracy));
+            }
         }
+        let seconds = rows.iter().map(|row| row.seconds).sum();
+        Self { path, recipe, rows, best, seconds, measured }
+    }
+
+    /// The last part of its path.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 }
 
@@ -103,9 +115,9 @@ mod tests {
         let runs = list_runs(place.path()).unwrap();
         assert_eq!(runs.len(), 3);
         let stopped = runs[0].as_ref().unwrap();
-        assert_eq!((stopped.epochs, stopped.best, &stopped.measured), (1, Some((1, 0.5)), &None));
+        assert_eq!((stopped.rows.len(), stopped.best, &stopped.measured), (1, Some((1, 0.5)), &None));
         let whole = runs[1].as_ref().unwrap();
-        assert_eq!((whole.epochs, whole.best, whole.seconds), (2, Some((1, 0.5)), 4.0));
+        assert_eq!((whole.rows.len(), whole.best, whole.seconds), (2, Some((1, 0.5)), 4.0));
         assert_eq!(whole.measured, Some(("test".into(), 0.75)));
         let error = runs[2].as_ref().unwrap_err().to_string();
         assert!(error.contains("metrics.jsonl") && error.contains("line 1"), "{error}");

@@ -1,15 +1,18 @@
-//! Line charts over epochs as inline SVG.
+//! Charts over epochs as inline SVG.
 //!
 //! The value axis starts at zero unless its label says otherwise; values that are not finite leave a gap and
 //! are counted below the chart. Lines differ in dash as well as in color, so they survive a gray print.
 
+use super::bars;
 use super::html::{escape, significant};
 use super::ticks::{Axis, epoch_ticks, tick_text, value_ticks};
 
 /// Larger values are left out like those that are not finite: a plot of them would show nothing else.
 const LARGEST: f64 = 1e30;
-/// Charts of more epochs carry no tooltips, to keep the page small.
+/// Charts of more epochs carry no tooltips, to keep the page small,
 const MOST_TOOLTIPS: usize = 400;
+/// nor do those that would have to name more values.
+const MOST_NAMED: usize = 4000;
 /// Charts of at most this many epochs show a dot at each.
 const MOST_DOTS: usize = 30;
 
@@ -18,19 +21,31 @@ const RIGHT: f64 = 12.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 38.0;
 
-/// A chart with one or more lines over the epochs.
+/// A chart with one or more series over the epochs.
 pub(super) struct Chart<'a> {
     pub(super) title: &'a str,
     /// What the value axis shows, with its unit.
     pub(super) y_label: &'a str,
     pub(super) axis: Axis,
+    pub(super) form: Form,
     pub(super) series: Vec<Series<'a>>,
     pub(super) mark: Option<Mark>,
     /// A third of the page's width instead of half.
     pub(super) small: bool,
 }
 
-/// A line; `class` picks its style.
+/// How series are drawn.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Form {
+    /// As lines, which the caption names where there are several.
+    Lines,
+    /// As lines whose names are elsewhere on the page.
+    LinesUnnamed,
+    /// As bars on top of one another, for values that are not negative.
+    Stack,
+}
+
+/// A series; `class` picks its style.
 pub(super) struct Series<'a> {
     pub(super) name: &'a str,
     pub(super) class: &'a str,
@@ -45,7 +60,8 @@ pub(super) struct Mark {
     pub(super) y: f64,
 }
 
-struct Frame {
+/// Where values lie on the chart.
+pub(super) struct Frame {
     width: f64,
     height: f64,
     x: (f64, f64),
@@ -53,12 +69,12 @@ struct Frame {
 }
 
 impl Frame {
-    fn px(&self, x: f64) -> f64 {
+    pub(super) fn px(&self, x: f64) -> f64 {
         let (low, high) = self.x;
         LEFT + (x - low) / (high - low) * (self.width - LEFT - RIGHT)
     }
 
-    fn py(&self, y: f64) -> f64 {
+    pub(super) fn py(&self, y: f64) -> f64 {
         let (low, high) = (self.y[0], self.y[self.y.len() - 1]);
         self.height - BOTTOM - (y - low) / (high - low) * (self.height - TOP - BOTTOM)
     }
@@ -67,26 +83,45 @@ impl Frame {
 impl Chart<'_> {
     /// The chart as a `<figure>`.
     pub(super) fn to_svg(&self) -> String {
-        let shown: Vec<f64> = self
-            .series
-            .iter()
-            .flat_map(|line| &line.points)
-            .map(|point| point.1)
-            .filter(|y| drawable(*y))
-            .collect();
+        let stacks = if self.form == Form::Stack { bars::stack(&self.series) } else { Vec::new() };
+        let shown: Vec<f64> = if self.form == Form::Stack {
+            stacks.iter().flatten().map(bars::Bar::top).collect()
+        } else {
+            self.series
+                .iter()
+                .flat_map(|line| &line.points)
+                .map(|point| point.1)
+                .filter(|y| drawable(*y))
+                .collect()
+        };
         if shown.is_empty() {
             return format!(
                 "<figure class=\"chart\"><figcaption><b>{}</b> No finite value to plot.</figcaption></figure>\n",
                 escape(self.title)
             );
         }
-        let epochs = self.series.first().map_or(&[][..], |line| &line.points);
+        let epochs = self.longest();
         let ends = (epochs.first().map_or(0.0, |p| p.0), epochs.last().map_or(0.0, |p| p.0));
         let (width, height) = if self.small { (300.0, 190.0) } else { (450.0, 290.0) };
-        // A single epoch stands in the middle.
-        let x = if ends.1 > ends.0 { ends } else { (ends.0 - 1.0, ends.0 + 1.0) };
+        let x = if self.form == Form::Stack {
+            // Room for the whole of the outer bars.
+            (ends.0 - 0.5, ends.1 + 0.5)
+        } else if ends.1 > ends.0 {
+            ends
+        } else {
+            // A single epoch stands in the middle.
+            (ends.0 - 1.0, ends.0 + 1.0)
+        };
         let frame = Frame { width, height, x, y: value_ticks(self.axis, &shown) };
-        let lines: String = self.series.iter().map(|line| draw(line, &frame)).collect();
+        let lines: String = if self.form == Form::Stack {
+            self.series
+                .iter()
+                .zip(&stacks)
+                .map(|(line, stack)| bars::draw(line.class, stack, &frame))
+                .collect()
+        } else {
+            self.series.iter().map(|line| draw(line, &frame)).collect()
+        };
         format!(
             "<figure class=\"chart\">{}<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{}\">\n\
              {}{lines}{}{}</svg></figure>\n",
@@ -98,14 +133,19 @@ impl Chart<'_> {
         )
     }
 
+    /// The points of the series with most of them. All begin with the first epoch.
+    fn longest(&self) -> &[(f64, f64)] {
+        self.series.iter().map(|line| &line.points[..]).max_by_key(|points| points.len()).unwrap_or_default()
+    }
+
     fn caption(&self) -> String {
         let mut out = format!("<figcaption><b>{}</b>", escape(self.title));
-        if self.series.len() > 1 {
+        if self.series.len() > 1 && self.form != Form::LinesUnnamed {
             for line in &self.series {
+                let shape = if self.form == Form::Stack { "bar" } else { "line" };
                 out += &format!(
-                    " <span class=\"key\"><svg class=\"swatch\" viewBox=\"0 0 26 8\" aria-hidden=\"true\"><path \
-                     class=\"line {}\" d=\"M1 4H25\"/></svg>{}</span>",
-                    line.class,
+                    " <span class=\"key\">{}{}</span>",
+                    swatch(shape, line.class),
                     escape(line.name)
                 );
             }
@@ -168,13 +208,14 @@ impl Chart<'_> {
 
     /// A band for each epoch that names its values when pointed at.
     fn tooltips(&self, frame: &Frame) -> String {
-        let Some(first) = self.series.first().filter(|line| line.points.len() <= MOST_TOOLTIPS) else {
+        let epochs = self.longest();
+        if epochs.len() > MOST_TOOLTIPS || epochs.len() * self.series.len() > MOST_NAMED {
             return String::new();
-        };
-        let inner = frame.width - LEFT - RIGHT;
-        let band = inner / (first.points.len() as f64 - 1.0).max(1.0);
+        }
+        let band = frame.px(1.0) - frame.px(0.0);
+        let (before, between) = if self.series.len() > 3 { ("\n", "\n") } else { (" ", ", ") };
         let mut out = String::new();
-        for (i, &(epoch, _)) in first.points.iter().enumerate() {
+        for (i, &(epoch, _)) in epochs.iter().enumerate() {
             let values: Vec<String> = self
                 .series
                 .iter()
@@ -183,18 +224,27 @@ impl Chart<'_> {
             let start = (frame.px(epoch) - band / 2.0).max(LEFT);
             let end = (frame.px(epoch) + band / 2.0).min(frame.width - RIGHT);
             out += &format!(
-                "<rect class=\"hover\" x=\"{start:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{}\"><title>epoch {epoch}: \
+                "<rect class=\"hover\" x=\"{start:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{}\"><title>epoch {epoch}:{before}\
                  {}</title></rect>\n",
                 end - start,
                 frame.height - TOP - BOTTOM,
-                escape(&values.join(", "))
+                escape(&values.join(between))
             );
         }
         out
     }
 }
 
-fn drawable(y: f64) -> bool {
+/// A sample of a series for a legend: `shape` is `line` or `bar`.
+pub(super) fn swatch(shape: &str, class: &str) -> String {
+    let path = if shape == "bar" { "M1 0H25V8H1z" } else { "M1 4H25" };
+    format!(
+        "<svg class=\"swatch\" viewBox=\"0 0 26 8\" aria-hidden=\"true\"><path class=\"{shape} {class}\" d=\"{path}\"/></svg>"
+    )
+}
+
+/// Whether a value is shown.
+pub(super) fn drawable(y: f64) -> bool {
     y.is_finite() && y.abs() <= LARGEST
 }
 
@@ -228,8 +278,8 @@ mod tests {
     fn chart(values: &[f64]) -> String {
         let points = values.iter().enumerate().map(|(i, y)| (i as f64 + 1.0, *y)).collect();
         let series = vec![Series { name: "train", class: "train", points }];
-        Chart { title: "Loss", y_label: "nats", axis: Axis::FromZero, series, mark: None, small: false }
-            .to_svg()
+        let (axis, form) = (Axis::FromZero, Form::Lines);
+        Chart { title: "Loss", y_label: "nats", axis, form, series, mark: None, small: false }.to_svg()
     }
 
     #[test]
@@ -239,8 +289,8 @@ mod tests {
         let high = value_ticks(Axis::Percent, &[91.0, 99.97, 100.0]);
         assert_eq!((high[0], high[high.len() - 1]), (90.0, 100.0));
         let series = vec![Series { name: "a", class: "train", points: vec![(1.0, 91.0), (2.0, 99.0)] }];
-        let chart =
-            Chart { title: "Accuracy", y_label: "%", axis: Axis::Percent, series, mark: None, small: false };
+        let (axis, form) = (Axis::Percent, Form::Lines);
+        let chart = Chart { title: "Accuracy", y_label: "%", axis, form, series, mark: None, small: false };
         assert!(chart.to_svg().contains("axis starts at 90"));
     }
 

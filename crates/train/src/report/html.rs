@@ -3,6 +3,21 @@
 /// Stands for a number that is not finite.
 const NONE: &str = "–";
 
+const STYLE: &str = include_str!("style.css");
+
+/// A page around its body.
+pub(super) fn page(title: &str, body: &str) -> String {
+    let title = escape(title);
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" \
+         content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
+    )
+}
+
 /// Text from outside, safe in HTML text and in quoted attributes.
 pub(super) fn escape(text: &str) -> String {
     let mut out = String::new();

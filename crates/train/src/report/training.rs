@@ -1,8 +1,8 @@
 //! How the run went, epoch by epoch.
 
 use super::EpochRow;
-use super::chart::{Chart, Mark, Series};
-use super::html::{duration, percent};
+use super::chart::{Chart, Form, Mark, Series};
+use super::html::{count, duration, percent, rate};
 use super::ticks::Axis;
 
 /// The section of the page: loss, accuracy, and what the run cost.
@@ -20,6 +20,7 @@ pub(super) fn section(epochs: &[EpochRow], watched: &str) -> String {
         title: "Loss",
         y_label: "cross-entropy, nats",
         axis: Axis::FromZero,
+        form: Form::Lines,
         series: vec![
             Series { name: "train", class: "train", points: column(|row| row.train_loss) },
             Series { name: watched, class: "valid", points: column(|row| row.valid_loss) },
@@ -31,6 +32,7 @@ pub(super) fn section(epochs: &[EpochRow], watched: &str) -> String {
         title: "Accuracy",
         y_label: "images right, %",
         axis: Axis::Percent,
+        form: Form::Lines,
         series: vec![
             Series { name: "train", class: "train", points: column(|row| 100.0 * row.train_accuracy) },
             Series { name: watched, class: "valid", points: column(|row| 100.0 * row.valid_accuracy) },
@@ -38,39 +40,81 @@ pub(super) fn section(epochs: &[EpochRow], watched: &str) -> String {
         mark: mark(|row| 100.0 * row.valid_accuracy),
         small: false,
     };
-    let small = |title, y_label, axis, value| Chart {
+    let small = |title, y_label, value| Chart {
         title,
         y_label,
-        axis,
+        axis: Axis::FromZero,
+        form: Form::Lines,
         series: vec![Series { name: title, class: "plain", points: column(value) }],
         mark: None,
         small: true,
     };
-    let learning_rate = small("Learning rate", "rate at epoch end", Axis::FromZero, |row| row.learning_rate);
-    let speed = small("Speed", "training images a second", Axis::FromZero, |row| row.images_per_second);
-    let waiting =
-        small("Waiting for data", "of training time, %", Axis::FromZero, |row| 100.0 * row.waiting_share);
+    let learning_rate = small("Learning rate", "rate at epoch end", |row| row.learning_rate);
+    let speed = small("Speed", "training images a second", |row| row.images_per_second);
+    let time = Chart {
+        title: "Time",
+        y_label: "seconds of training an epoch",
+        axis: Axis::FromZero,
+        form: Form::Stack,
+        series: vec![
+            Series {
+                name: "computing",
+                class: "computing",
+                points: column(|row| row.seconds - waiting(row)),
+            },
+            Series { name: "waiting", class: "waiting", points: column(waiting) },
+        ],
+        mark: None,
+        small: true,
+    };
     format!(
-        "<section>\n<h2>Training</h2>\n<p class=\"note\">{}</p>\n<div class=\"pair\">\n{}{}</div>\n\
+        "<section>\n<h2>Training</h2>\n<p class=\"note\">{}</p>\n{}<div class=\"pair\">\n{}{}</div>\n\
          <div class=\"triple\">\n{}{}{}</div>\n</section>\n",
         note(epochs, best, watched),
+        left_out(epochs),
         loss.to_svg(),
         accuracy.to_svg(),
         learning_rate.to_svg(),
         speed.to_svg(),
-        waiting.to_svg(),
+        time.to_svg(),
+    )
+}
+
+/// Seconds of an epoch in which training waited for batches.
+fn waiting(row: &EpochRow) -> f64 {
+    row.seconds * row.waiting_share
+}
+
+/// What is said of batches of which nothing was learned, where there were any.
+fn left_out(epochs: &[EpochRow]) -> String {
+    let with: Vec<&EpochRow> = epochs.iter().filter(|row| row.left_out > 0).collect();
+    let Some(first) = with.first() else { return String::new() };
+    let batches = with.iter().fold(0, |sum: u64, row| sum.saturating_add(row.left_out));
+    let noun = if batches == 1 { "batch" } else { "batches" };
+    let most = with.iter().fold(first, |most, row| if row.left_out > most.left_out { row } else { most });
+    let place = match with.len() {
+        1 => format!("in epoch {}", first.epoch),
+        epochs => format!("in {epochs} epochs, most of them ({}) in epoch {}", most.left_out, most.epoch),
+    };
+    format!(
+        "<p class=\"note missing\">Nothing was learned of {} {noun}, {place}, since the loss, a gradient or a weight was not \
+         finite; left_out.txt in the run folder lists their images.</p>\n",
+        count(batches)
     )
 }
 
 fn note(epochs: &[EpochRow], best: Option<&EpochRow>, watched: &str) -> String {
-    let count = epochs.len();
+    let number = epochs.len();
     let mut seconds: Vec<f64> = epochs.iter().map(|row| row.seconds).collect();
     seconds.sort_by(f64::total_cmp);
-    let mut note = if count == 1 {
-        format!("1 epoch, {} of training.", duration(seconds[0]))
+    let mut note = if number == 1 {
+        format!("1 epoch, {} of training", duration(seconds[0]))
     } else {
-        format!("{count} epochs, median {} of training each.", duration(seconds[count / 2]))
+        format!("{number} epochs, median {} of training each", duration(seconds[number / 2]))
     };
+    let waited = epochs.iter().map(waiting).sum::<f64>() / seconds.iter().sum::<f64>();
+    note +=
+        &if waited.is_finite() { format!(", {} of it waiting for data.", rate(waited)) } else { ".".into() };
     if let Some(row) = best {
         note += &format!(
             " Best {watched} accuracy {} at epoch {} (ringed).",
@@ -112,5 +156,24 @@ mod tests {
         let page = section(&[row], "validation");
         assert!(!page.contains("NaN") && !page.contains("ringed"));
         assert!(page.contains("1 value not finite"));
+    }
+
+    #[test]
+    fn time_is_split_and_batches_that_were_left_out_are_told() {
+        let row = |epoch, left_out| EpochRow {
+            epoch,
+            seconds: 10.0,
+            waiting_share: 0.25,
+            left_out,
+            ..EpochRow::default()
+        };
+        let page = section(&[row(1, 0), row(2, 0)], "validation");
+        assert!(page.contains("25 % of it waiting for data"));
+        assert!(page.contains("computing 7.500, waiting 2.500"));
+        assert!(!page.contains("Nothing was learned"));
+        let page = section(&[row(1, 0), row(2, 1)], "validation");
+        assert!(page.contains("Nothing was learned of 1 batch, in epoch 2,"));
+        let page = section(&[row(1, 1), row(2, 4)], "validation");
+        assert!(page.contains("of 5 batches, in 2 epochs, most of them (4) in epoch 2,"));
     }
 }
