@@ -190,11 +190,14 @@ fn rows(out: &Path) -> Vec<EpochRow> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
+/// A tag, and where its value is in a row.
+type Scalar = (&'static str, fn(&EpochRow) -> f64);
+
 /// Both files say what `metrics.jsonl` says, all of it and once.
 fn agree(out: &Path) {
     let (rows, points) = (rows(out), events(out));
     assert_eq!(rows.len(), EPOCHS);
-    let scalars: [(&str, fn(&EpochRow) -> f64); 8] = [
+    let scalars: [Scalar; 8] = [
         ("loss/train", |row| row.train_loss),
         ("loss/valid", |row| row.valid_loss),
         ("accuracy/train", |row| row.train_accuracy),
@@ -228,8 +231,11 @@ fn agree(out: &Path) {
     assert_eq!(table(out).len(), EPOCHS);
 }
 
+/// Tags, steps and values, and the lines of the table.
+type Timeless = (Vec<(String, u64, f32)>, Vec<BTreeMap<String, String>>);
+
 /// What does not depend on how fast the machine is.
-fn without_times(out: &Path) -> (Vec<(String, u64, f32)>, Vec<BTreeMap<String, String>>) {
+fn without_times(out: &Path) -> Timeless {
     let points = events(out).into_iter().filter(|point| !TIMES.contains(&point.tag.as_str()));
     let mut table = table(out);
     table.iter_mut().for_each(|line| line.retain(|name, _| !TIMES.contains(&name.as_str())));
