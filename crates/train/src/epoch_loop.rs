@@ -288,6 +288,7 @@ impl Training {
         self.state.network = self.state.optimizer.step(rate, network, gradients);
         if let Some(ema) = &mut self.state.ema {
             ema.update(&self.state.network.model);
+            self.state.progress.averaged_steps = ema.steps();
         }
     }
 
@@ -391,8 +392,7 @@ impl Training {
         progress.position = self.loader.position(progress.rows.len() as u64, 0);
         progress.tally = pyrograph_infer::Tally::new(progress.tally.classes());
         (progress.seconds, progress.left_out) = ([0.0; 2], 0);
-        let rows = progress.rows.clone();
-        self.save(Some(Results { rows, model, is_best, bad_images }))
+        self.save(Some(Results { model, is_best, bad_images }))
     }
 
     fn save(&mut self, results: Option<Results>) -> Result<()> {

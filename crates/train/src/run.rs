@@ -24,7 +24,7 @@ use crate::report::{MistakePicture, Report};
 use crate::run_folder::{Found, Measured, line, metrics_text, read_metrics};
 use crate::saver::{Results, Saver, publish};
 use crate::teller::{Teller, print_line};
-use crate::train_state::{self, TrainState, numbered};
+use crate::train_state::{self, HISTORY, TrainState, numbered};
 use crate::{
     Callback, Ema, Error, Fitted, Objective, Plan, Recipe, Result, RunFolder, SaveEvery, Schedule, Scores,
     StopRecipe, StopSignal, Stopped, Teacher,
@@ -337,8 +337,8 @@ fn go_on(state: TrainState, folder: &RunFolder, options: &RunOptions) -> Result<
         let mut rule = StopRule::new(StopRecipe::default());
         let is_best = progress.rows.iter().fold(false, |_, row| rule.after(row).0);
         let (_, model) = state.measured();
-        let (rows, bad_images) = (progress.rows.clone(), Vec::new());
-        publish(&Machine, folder, &Results { rows, model, is_best, bad_images }, &checkpoint.read(model)?)?;
+        let results = Results { model, is_best, bad_images: Vec::new() };
+        publish(&Machine, folder, &results, &checkpoint.read(model)?, &checkpoint.read(HISTORY)?)?;
     }
     Ok(state)
 }

@@ -14,6 +14,9 @@ use crate::{EpochRow, Error, Recipe, Result};
 const RECIPE_BYTES: u64 = 1 << 20;
 /// More than the line of an epoch has.
 const LINE_BYTES: u64 = 1 << 16;
+
+/// Bytes that a line usually has.
+const LINE_USUAL: usize = 320;
 /// Held by the process that trains into the folder.
 const LOCK: &str = ".lock";
 
@@ -233,7 +236,7 @@ pub(crate) fn read_recipe(path: &Path) -> Result<Recipe> {
 
 /// The text of `metrics.jsonl` up to the line at the end.
 pub(crate) fn metrics_text(rows: &[EpochRow]) -> Result<String> {
-    let mut text = String::new();
+    let mut text = String::with_capacity(rows.len() * LINE_USUAL);
     for row in rows {
         text += &line(row)?;
     }

@@ -6,8 +6,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::checkpoint::{Checkpoints, Content, Disk, Machine, Newest, replace};
-use crate::run_folder::metrics_text;
-use crate::{EpochRow, Error, Result, RunFolder};
+use crate::train_state::HISTORY;
+use crate::{Error, Result, RunFolder};
 
 /// How often a run is saved within an epoch; at the end of each it is saved as well.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,8 +37,6 @@ pub(crate) struct Save {
 
 /// What an epoch leaves in the run folder.
 pub(crate) struct Results {
-    /// The epochs that are over.
-    pub(crate) rows: Vec<EpochRow>,
     /// Which file of the checkpoint is the model that was measured.
     pub(crate) model: &'static str,
     /// Whether it is the best so far.
@@ -139,15 +137,24 @@ fn write(checkpoints: &Checkpoints, folder: &RunFolder, save: &Save) -> Result<(
     checkpoints.commit(save.step, &save.files)?;
     match &save.results {
         Some(results) => {
-            let model = save.files.iter().find(|(name, _)| *name == results.model);
-            publish(&Machine, folder, results, model.map_or(&[], |(_, bytes)| bytes))
+            let bytes_of = |wanted: &str| {
+                let file = save.files.iter().find(|(name, _)| *name == wanted);
+                file.map_or(&[] as &[u8], |(_, bytes)| bytes)
+            };
+            publish(&Machine, folder, results, bytes_of(results.model), bytes_of(HISTORY))
         }
         None => Ok(()),
     }
 }
 
-/// Writes what an epoch leaves in the run folder. It follows from the checkpoint, so that it can be written again.
-pub(crate) fn publish(disk: &dyn Disk, folder: &RunFolder, results: &Results, model: &[u8]) -> Result<()> {
+/// Writes what an epoch leaves in the run folder: the model and the history that the checkpoint has, so that it can be written again.
+pub(crate) fn publish(
+    disk: &dyn Disk,
+    folder: &RunFolder,
+    results: &Results,
+    model: &[u8],
+    history: &[u8],
+) -> Result<()> {
     replace(disk, &folder.last_model(), model)?;
     if results.is_best {
         replace(disk, &folder.best_model(), model)?;
@@ -156,7 +163,7 @@ pub(crate) fn publish(disk: &dyn Disk, folder: &RunFolder, results: &Results, mo
         let lines: String = results.bad_images.iter().map(|bad| format!("{bad}\n")).collect();
         replace(disk, &folder.bad_images(), lines.as_bytes())?;
     }
-    replace(disk, &folder.metrics(), metrics_text(&results.rows)?.as_bytes())
+    replace(disk, &folder.metrics(), history)
 }
 
 impl std::fmt::Debug for Saver {

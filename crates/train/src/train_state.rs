@@ -9,12 +9,15 @@ use pyrograph_model::{Model, load_tensors};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Checkpoint, Content};
+use crate::run_folder::{metrics_text, read_metrics};
 use crate::{Classifier, Ema, EpochRow, Error, Result};
 
 const MODEL: &str = "model.safetensors";
 const AVERAGE: &str = "average.safetensors";
 const OPTIMIZER: &str = "optimizer.bpk";
 const STATE: &str = "state.json";
+/// The epochs so far, as they stand in the run folder.
+pub(crate) const HISTORY: &str = "metrics.jsonl";
 
 /// Everything that a step of training changes. What else a step depends on follows from the recipe and the numbers in `progress`: the
 /// learning rate, the order of images, every random draw.
@@ -34,7 +37,8 @@ pub(crate) struct Progress {
     pub(crate) step: u64,
     /// The next batch. At the end of a pass its validation is still to come.
     pub(crate) position: Position,
-    /// The epochs that are over.
+    /// The epochs that are over; in a checkpoint they are a file of their own.
+    #[serde(skip)]
     pub(crate) rows: Vec<EpochRow>,
     /// Training scores of the epoch that is under way.
     pub(crate) tally: Tally,
@@ -94,23 +98,23 @@ impl TrainState {
             files.push((AVERAGE, describe(average.clone()).to_bytes()?));
         }
         files.push((OPTIMIZER, self.optimizer.into_bytes().map_err(|e| unsaved(&e))?.to_vec()));
-        let averaged_steps = self.ema.as_ref().map_or(0, Ema::steps);
-        let progress = Progress { averaged_steps, ..self.progress.clone() };
-        files.push((STATE, serde_json::to_vec(&progress).map_err(|e| unsaved(&e))?));
+        files.push((HISTORY, metrics_text(&self.progress.rows)?.into_bytes()));
+        files.push((STATE, serde_json::to_vec(&self.progress).map_err(|e| unsaved(&e))?));
         Ok(files)
     }
 
     /// The state in `checkpoint`: weights, average, optimizer and progress.
     pub(crate) fn restored(self, checkpoint: &Checkpoint) -> Result<Self> {
-        let progress: Progress = serde_json::from_slice(&checkpoint.read(STATE)?)
+        let mut progress: Progress = serde_json::from_slice(&checkpoint.read(STATE)?)
             .map_err(|e| Error::DamagedCheckpoint { path: checkpoint.file(STATE), reason: e.to_string() })?;
+        progress.rows = read_metrics(&checkpoint.file(HISTORY))?.rows;
         let weights = self.with_weights(checkpoint, progress.averaged_steps)?;
         Ok(Self { progress, ..weights })
     }
 
     /// The same progress with the weights, the average and the optimizer of `checkpoint`.
     pub(crate) fn rolled_back(self, checkpoint: &Checkpoint) -> Result<Self> {
-        let averaged_steps = self.ema.as_ref().map_or(0, Ema::steps);
+        let averaged_steps = self.progress.averaged_steps;
         self.with_weights(checkpoint, averaged_steps)
     }
 
