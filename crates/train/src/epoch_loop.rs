@@ -396,6 +396,8 @@ impl Training {
     }
 
     fn save(&mut self, results: Option<Results>) -> Result<()> {
+        // One checkpoint at a time is held in memory.
+        self.saver.wait()?;
         let files = self.state.to_files(&self.describe)?;
         self.saver.save(Save { step: self.state.progress.step, files, results })
     }

@@ -16,6 +16,7 @@ pub(crate) struct Exports {
     folder: RunFolder,
     csv: bool,
     tensorboard: bool,
+    /// The epochs so far, if a file is asked for.
     rows: Vec<EpochRow>,
 }
 
@@ -27,9 +28,16 @@ impl Exports {
     /// When a file cannot be written.
     pub(crate) fn begin(folder: &RunFolder, options: &RunOptions, rows: &[EpochRow]) -> Result<Self> {
         let (csv, tensorboard) = (options.csv, options.tensorboard);
-        let exports = Self { folder: folder.clone(), csv, tensorboard, rows: rows.to_vec() };
-        exports.write()?;
+        let mut exports = Self { folder: folder.clone(), csv, tensorboard, rows: Vec::new() };
+        exports.add(rows)?;
         Ok(exports)
+    }
+
+    fn add(&mut self, rows: &[EpochRow]) -> Result<()> {
+        if self.csv || self.tensorboard {
+            self.rows.extend_from_slice(rows);
+        }
+        self.write()
     }
 
     fn write(&self) -> Result<()> {
@@ -45,8 +53,7 @@ impl Exports {
 
 impl Callback for Exports {
     fn epoch_end(&mut self, epoch: &EpochEnd<'_>) -> Result<()> {
-        self.rows.push(epoch.row.clone());
-        self.write()
+        self.add(std::slice::from_ref(epoch.row))
     }
 }
 

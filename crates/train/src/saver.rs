@@ -99,7 +99,7 @@ impl Saver {
         })
     }
 
-    /// Begins a save. An earlier one is over when this returns.
+    /// Begins a save, once an earlier one is over.
     pub(crate) fn save(&mut self, save: Save) -> Result<()> {
         self.wait()?;
         self.last = (save.step, Instant::now());
