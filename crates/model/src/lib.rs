@@ -31,6 +31,7 @@ mod mobilenet_v2;
 mod mobilenet_v3;
 mod mobilenet_v4;
 pub mod noise;
+mod ops;
 mod params;
 mod position;
 mod regnet;

@@ -1,11 +1,11 @@
 //! 2-d convolution.
 
 use burn::module::{Module, Param};
-use burn::tensor::module::conv2d;
 use burn::tensor::ops::{ConvOptions, PadMode};
 use burn::tensor::{Device, Tensor};
 
 use crate::init::{Draw, InitRng};
+use crate::ops::convolve;
 use crate::trace::{self, Event};
 
 /// Configuration of a [`Conv2d`] with square kernels, PyTorch's defaults and no bias.
@@ -134,7 +134,7 @@ impl Conv2d {
             }
         };
         let options = ConvOptions::new([self.stride; 2], padding, [self.dilation; 2], self.groups);
-        let output = conv2d(input, self.weight.val(), self.bias.as_ref().map(Param::val), options);
+        let output = convolve(input, self.weight.val(), self.bias.as_ref().map(Param::val), options);
         trace::report(|| {
             let [_, inputs, height, width] = self.weight.dims();
             let shape = output.dims();

@@ -2,10 +2,11 @@
 //! normalization (<https://arxiv.org/abs/1803.08494>).
 
 use burn::module::{Module, Param, RunningState};
-use burn::tensor::module::{batch_norm, batch_norm_train, layer_norm};
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::module::{batch_norm, layer_norm};
+use burn::tensor::{Device, Tensor};
 
 use crate::init::{Draw, InitRng};
+use crate::ops::normalize;
 use crate::trace::{self, Event};
 
 /// Normalizes each channel: by the batch's statistics on an autodiff device, by the running ones elsewhere.
@@ -63,29 +64,15 @@ impl BatchNorm2d {
             let var = self.running_var.value().to_device(&device);
             return batch_norm(input, weight, bias, mean, var, self.epsilon);
         }
-        let [batch, channels, height, width] = dims;
+        let [batch, _, height, width] = dims;
         let count = (batch * height * width) as f64;
-        // Corrected two-pass statistics (Chan, Golub and LeVeque, 1983): taken of values that already lie around 0, they
-        // are free of the first mean's rounding error, which deep networks would amplify. The result does not depend on the
-        // centre, so no gradient flows through it.
-        let center = mean_of_rows(input.clone().detach().mean_dim(3));
-        let normalized = batch_norm_train(input - center.clone(), weight, bias, self.epsilon);
-        let mean = normalized.mean.detach() + center.reshape([channels]);
+        let normalized = normalize(input, weight, bias, self.epsilon);
         // A single value has no sample variance; PyTorch refuses it, here the statistics stay finite.
-        let unbiased = normalized.variance.detach().mul_scalar(count / (count - 1.0).max(1.0));
-        follow(&self.running_mean, mean, self.momentum, &device);
+        let unbiased = normalized.variance.mul_scalar(count / (count - 1.0).max(1.0));
+        follow(&self.running_mean, normalized.mean, self.momentum, &device);
         follow(&self.running_var, unbiased, self.momentum, &device);
         normalized.output
     }
-}
-
-/// The mean of each channel of `[batch, channels, height, 1]`: in double precision where the device has it, as in PyTorch.
-fn mean_of_rows(rows: Tensor<4>) -> Tensor<4> {
-    let (kept, wide) = (rows.dtype(), DType::F64);
-    if !rows.device().supports_dtype(wide) {
-        return rows.mean_dim(2).mean_dim(0);
-    }
-    rows.cast(wide).mean_dim(2).mean_dim(0).cast(kept)
 }
 
 fn follow(running: &RunningState<Tensor<1>>, batch: Tensor<1>, momentum: f64, device: &Device) {

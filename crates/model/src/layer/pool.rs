@@ -2,8 +2,9 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
+use burn::tensor::ops::AvgPoolOptions;
 
+use crate::ops::{Window, pool};
 use crate::trace::{self, Event};
 
 /// The highest value of each `kernel`x`kernel` window; what lies outside the image never wins.
@@ -14,8 +15,8 @@ use crate::trace::{self, Event};
 /// - output: `[batch, channels, height', width']`, `height' = (height + 2 padding - kernel) / stride + 1`
 #[must_use]
 pub fn max_pool2d(input: Tensor<4>, kernel: usize, stride: usize, padding: usize) -> Tensor<4> {
-    let options = MaxPoolOptions::new([kernel; 2]).with_stride([stride; 2]).with_padding([padding; 2]);
-    report("MaxPool2d", burn::tensor::module::max_pool2d(input, options))
+    let window = Window { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2], ceil: false };
+    report("MaxPool2d", pool(input, window))
 }
 
 /// [`max_pool2d`] without padding, as a layer.
@@ -44,9 +45,9 @@ impl MaxPool2d {
     /// - input: `[batch, channels, height, width]`
     /// - output: `[batch, channels, height', width']`, `height' = (height - kernel) / stride + 1`
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let options =
-            MaxPoolOptions::new([self.kernel; 2]).with_stride([self.stride; 2]).with_ceil_mode(self.ceil);
-        report("MaxPool2d", burn::tensor::module::max_pool2d(input, options))
+        let Self { kernel, stride, ceil } = *self;
+        let window = Window { kernel: [kernel; 2], stride: [stride; 2], padding: [0; 2], ceil };
+        report("MaxPool2d", pool(input, window))
     }
 }
 

@@ -1,0 +1,336 @@
+//! Operations that are faster here than in Burn on its CPU backend.
+//!
+//! On every other backend they are Burn's own: the trait's bodies.
+
+#[cfg(feature = "flex")]
+mod convolution;
+mod differentiation;
+#[cfg(feature = "flex")]
+mod gemm;
+#[cfg(feature = "flex")]
+mod normalization;
+#[cfg(feature = "flex")]
+mod patches;
+#[cfg(feature = "flex")]
+mod pooling;
+#[cfg(feature = "flex")]
+mod simd;
+#[cfg(feature = "flex")]
+mod sums;
+#[cfg(all(test, feature = "flex"))]
+mod tests;
+
+#[cfg(feature = "flex")]
+use burn::backend::ops::ModuleOps;
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, Dispatch, IntDType, TensorMetadata, backend_extension};
+use burn::tensor::Tensor;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+
+#[cfg(feature = "flex")]
+use burn::backend::Flex;
+#[cfg(feature = "ndarray")]
+use burn::backend::NdArray;
+#[cfg(feature = "remote")]
+use burn::backend::Remote;
+
+/// Windows that a pooling sees.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    /// Height and width, and so in all.
+    pub(crate) kernel: [usize; 2],
+    pub(crate) stride: [usize; 2],
+    /// Pixels on each side that never win.
+    pub(crate) padding: [usize; 2],
+    /// Whether the last windows may reach over the lower and right edge.
+    pub(crate) ceil: bool,
+}
+
+/// What networks compute, with Burn's own operations as a start.
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Remote: cfg(feature = "remote"),
+    Cube: cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm")),
+    Fusion: cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm")),
+    Autodiff
+)]
+pub(crate) trait NetworkOps: Backend {
+    /// The convolution of `x` `[batch, inputs, height, width]` with `weight` `[outputs, inputs / groups, kernel, kernel]`.
+    #[fusion(default)]
+    fn convolve(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        Self::conv2d(x, weight, None, options)
+    }
+
+    /// The same plus `bias` `[outputs]`.
+    #[fusion(default)]
+    fn convolve_with_bias(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        Self::conv2d(x, weight, Some(bias), options)
+    }
+
+    /// The gradient of its input.
+    #[fusion(default)]
+    fn convolve_x_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        Self::conv2d_x_backward(x, weight, gradient, options)
+    }
+
+    /// The gradient of its weight.
+    #[fusion(default)]
+    fn convolve_weight_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        Self::conv2d_weight_backward(x, weight, gradient, options)
+    }
+
+    /// The gradient of its bias.
+    #[fusion(default)]
+    fn convolve_bias_backward(
+        x: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        Self::conv2d_bias_backward(x, bias, gradient)
+    }
+
+    /// Each channel of `x` `[batch, channels, height, width]` with mean 0 and variance 1, times `gamma` plus `beta`, both `[channels]`; and the mean and the variance
+    /// that it had.
+    #[fusion(default)]
+    fn normalize(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        // Statistics of values that already lie around 0 are free of the first mean's rounding error, which deep networks would amplify.
+        let center = [3, 2, 0].iter().fold(x.clone(), |x, dim| Self::float_mean_dim(x, *dim));
+        let normalized = Self::batch_norm_train(Self::float_sub(x, center.clone()), gamma, beta, epsilon);
+        let center = Self::float_reshape(center, normalized.mean.shape());
+        (normalized.output, Self::float_add(normalized.mean, center), normalized.variance)
+    }
+
+    /// The gradients of its input, of `gamma` and of `beta`.
+    #[fusion(default)]
+    fn normalize_backward(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        epsilon: f64,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let of = Self::batch_norm_train_backward(x, gamma, mean, variance, epsilon, gradient);
+        (of.x_grad, of.gamma_grad, of.beta_grad)
+    }
+
+    /// The highest value of each window of `x` `[batch, channels, height, width]`.
+    #[fusion(default)]
+    fn pool(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
+        let Window { kernel, stride, padding, ceil } = window;
+        Self::max_pool2d(x, kernel, stride, padding, [1, 1], ceil)
+    }
+
+    /// The same, and where in its channel each is.
+    #[fusion(default)]
+    fn pool_with_places(x: FloatTensor<Self>, window: Window) -> (FloatTensor<Self>, IntTensor<Self>) {
+        let Window { kernel, stride, padding, ceil } = window;
+        let pooled = Self::max_pool2d_with_indices(x, kernel, stride, padding, [1, 1], ceil, IntDType::I32);
+        (pooled.output, pooled.indices)
+    }
+
+    /// The gradient of its input.
+    #[fusion(default)]
+    fn pool_backward(
+        x: FloatTensor<Self>,
+        window: Window,
+        gradient: FloatTensor<Self>,
+        places: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let Window { kernel, stride, padding, ceil } = window;
+        Self::max_pool2d_with_indices_backward(x, kernel, stride, padding, [1, 1], ceil, gradient, places)
+            .x_grad
+    }
+}
+
+#[cfg(feature = "flex")]
+impl NetworkOps for Flex {
+    fn convolve(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        convolution::forward(&x, &weight, None, &options)
+            .unwrap_or_else(|| Self::conv2d(x, weight, None, options))
+    }
+
+    fn convolve_with_bias(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        convolution::forward(&x, &weight, Some(&bias), &options)
+            .unwrap_or_else(|| Self::conv2d(x, weight, Some(bias), options))
+    }
+
+    fn convolve_x_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        convolution::x_backward(&x, &weight, &gradient, &options)
+            .unwrap_or_else(|| Self::conv2d_x_backward(x, weight, gradient, options))
+    }
+
+    fn convolve_weight_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        convolution::weight_backward(&x, &weight, &gradient, &options)
+            .unwrap_or_else(|| Self::conv2d_weight_backward(x, weight, gradient, options))
+    }
+
+    fn convolve_bias_backward(
+        x: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        convolution::bias_backward(&gradient).unwrap_or_else(|| Self::conv2d_bias_backward(x, bias, gradient))
+    }
+
+    fn normalize(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        match normalization::forward(&x, &gamma, &beta, epsilon) {
+            Some([out, mean, variance]) => (out, mean, variance),
+            None => {
+                let normalized = Self::batch_norm_train(x, gamma, beta, epsilon);
+                (normalized.output, normalized.mean, normalized.variance)
+            }
+        }
+    }
+
+    fn normalize_backward(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        epsilon: f64,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        match normalization::backward(&x, &gamma, [&mean, &variance], epsilon, &gradient) {
+            Some([of_x, of_gamma, of_beta]) => (of_x, of_gamma, of_beta),
+            None => {
+                let of = Self::batch_norm_train_backward(x, gamma, mean, variance, epsilon, gradient);
+                (of.x_grad, of.gamma_grad, of.beta_grad)
+            }
+        }
+    }
+
+    fn pool(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
+        Self::pool_with_places(x, window).0
+    }
+
+    fn pool_with_places(x: FloatTensor<Self>, window: Window) -> (FloatTensor<Self>, IntTensor<Self>) {
+        pooling::forward(&x, window).unwrap_or_else(|| {
+            let Window { kernel, stride, padding, ceil } = window;
+            let pooled =
+                Self::max_pool2d_with_indices(x, kernel, stride, padding, [1, 1], ceil, IntDType::I32);
+            (pooled.output, pooled.indices)
+        })
+    }
+
+    fn pool_backward(
+        x: FloatTensor<Self>,
+        window: Window,
+        gradient: FloatTensor<Self>,
+        places: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        pooling::backward(&x, &gradient, &places).unwrap_or_else(|| {
+            let Window { kernel, stride, padding, ceil } = window;
+            Self::max_pool2d_with_indices_backward(x, kernel, stride, padding, [1, 1], ceil, gradient, places)
+                .x_grad
+        })
+    }
+}
+
+#[cfg(feature = "ndarray")]
+impl NetworkOps for NdArray {}
+
+#[cfg(feature = "remote")]
+impl NetworkOps for Remote {}
+
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
+impl NetworkOps for burn_cubecl::CubeBackend {}
+
+/// The cross-correlation of `x` `[batch, inputs, height, width]` with `weight` `[outputs, inputs / groups, kernel, kernel]`:
+/// `[batch, outputs, height', width']`.
+pub(crate) fn convolve(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    options: ConvOptions<2>,
+) -> Tensor<4> {
+    let ([_, inputs, ..], [outputs, seen, ..]) = (x.dims(), weight.dims());
+    let fits = inputs == seen * options.groups && outputs.is_multiple_of(options.groups);
+    if !fits {
+        // Burn says what is wrong.
+        return conv2d(x, weight, bias, options);
+    }
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(match bias {
+        Some(bias) => Dispatch::convolve_with_bias(x, weight, bias.into_dispatch(), options),
+        None => Dispatch::convolve(x, weight, options),
+    })
+}
+
+/// What [`normalize`] gives.
+pub(crate) struct Normalized {
+    /// As the input.
+    pub(crate) output: Tensor<4>,
+    /// `[channels]`, without gradients.
+    pub(crate) mean: Tensor<1>,
+    /// `[channels]`, divided by the number of values, without gradients.
+    pub(crate) variance: Tensor<1>,
+}
+
+/// Each channel of `x` `[batch, channels, height, width]` with mean 0 and variance 1, times `gamma` plus `beta`, both `[channels]`.
+pub(crate) fn normalize(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f64) -> Normalized {
+    let channels = [x.dims()[1]];
+    assert_eq!((gamma.dims(), beta.dims()), (channels, channels), "as many weights as channels");
+    let (output, mean, variance) =
+        Dispatch::normalize(x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch(), epsilon);
+    Normalized {
+        output: Tensor::from_dispatch(output),
+        mean: Tensor::from_dispatch(mean),
+        variance: Tensor::from_dispatch(variance),
+    }
+}
+
+/// The highest value of each window of `x` `[batch, channels, height, width]`.
+pub(crate) fn pool(x: Tensor<4>, window: Window) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::pool(x.into_dispatch(), window))
+}

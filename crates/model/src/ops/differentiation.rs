@@ -1,0 +1,204 @@
+//! How gradients go back through the operations.
+
+use burn::backend::Autodiff;
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::tensor::ops::ConvOptions;
+
+use super::{NetworkOps, Window};
+
+impl<B: NetworkOps, C: CheckpointStrategy> NetworkOps for Autodiff<B, C> {
+    fn convolve(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        match Convolution.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = Seen { x: prep.checkpoint(&x), weight: prep.checkpoint(&weight), options };
+                let options = state.options.clone();
+                prep.finish(state, B::convolve(x.into_primitive(), weight.into_primitive(), options))
+            }
+            OpsKind::UnTracked(prep) => {
+                prep.finish(B::convolve(x.into_primitive(), weight.into_primitive(), options))
+            }
+        }
+    }
+
+    fn convolve_with_bias(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        let parents = [x.node(), weight.node(), bias.node()];
+        let convolve = |x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>, options| {
+            B::convolve_with_bias(x.into_primitive(), weight.into_primitive(), bias.into_primitive(), options)
+        };
+        match Convolution.prepare::<C>(parents).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = Seen { x: prep.checkpoint(&x), weight: prep.checkpoint(&weight), options };
+                let options = state.options.clone();
+                let state = (state, prep.checkpoint(&bias));
+                prep.finish(state, convolve(x, weight, bias, options))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(convolve(x, weight, bias, options)),
+        }
+    }
+
+    fn normalize(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let parents = [x.node(), gamma.node(), beta.node()];
+        let normalize = |x: FloatTensor<Self>, gamma: FloatTensor<Self>, beta: FloatTensor<Self>| {
+            B::normalize(x.into_primitive(), gamma.into_primitive(), beta.into_primitive(), epsilon)
+        };
+        let (out, mean, variance) = match Normalization.prepare::<C>(parents).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let (x_node, gamma_node) = (prep.checkpoint(&x), prep.checkpoint(&gamma));
+                let (out, mean, variance) = normalize(x, gamma, beta);
+                let state = Normalized {
+                    x: x_node,
+                    gamma: gamma_node,
+                    mean: mean.clone(),
+                    variance: variance.clone(),
+                    epsilon,
+                };
+                (prep.finish(state, out), mean, variance)
+            }
+            OpsKind::UnTracked(prep) => {
+                let (out, mean, variance) = normalize(x, gamma, beta);
+                (prep.finish(out), mean, variance)
+            }
+        };
+        (out, FloatTensor::<Self>::new(mean), FloatTensor::<Self>::new(variance))
+    }
+
+    fn pool(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
+        match Pooling.prepare::<C>([x.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let seen = prep.checkpoint(&x);
+                let (out, places) = B::pool_with_places(x.into_primitive(), window);
+                prep.finish((seen, window, places), out)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::pool(x.into_primitive(), window)),
+        }
+    }
+}
+
+/// How a convolution passes gradients back.
+#[derive(Debug)]
+struct Convolution;
+
+/// What it needs for that.
+#[derive(Debug, Clone)]
+struct Seen {
+    x: NodeId,
+    weight: NodeId,
+    options: ConvOptions<2>,
+}
+
+impl Seen {
+    /// Gives `gradient` to the nodes of the input and of the weight, as far as they want it.
+    fn pass<B: NetworkOps>(
+        self,
+        [of_x, of_weight]: [Option<NodeId>; 2],
+        gradient: FloatTensor<B>,
+        gradients: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) -> FloatTensor<B> {
+        let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(self.x);
+        let weight = checkpointer.retrieve_node_output::<FloatTensor<B>>(self.weight);
+        let arguments = || (x.clone(), weight.clone(), gradient.clone(), self.options.clone());
+        if let Some(node) = of_x {
+            let (x, weight, gradient, options) = arguments();
+            gradients.register::<B>(node, B::convolve_x_backward(x, weight, gradient, options));
+        }
+        if let Some(node) = of_weight {
+            let (x, weight, gradient, options) = arguments();
+            gradients.register::<B>(node, B::convolve_weight_backward(x, weight, gradient, options));
+        }
+        x
+    }
+}
+
+impl<B: NetworkOps> Backward<B, 2> for Convolution {
+    type State = Seen;
+
+    fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        ops.state.pass::<B>(parents, gradient, gradients, checkpointer);
+    }
+}
+
+impl<B: NetworkOps> Backward<B, 3> for Convolution {
+    type State = (Seen, NodeId);
+
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let [of_x, of_weight, of_bias] = ops.parents.map(|parent| parent.map(|node| node.id));
+        let (seen, bias) = ops.state;
+        let bias = checkpointer.retrieve_node_output::<FloatTensor<B>>(bias);
+        let x = seen.pass::<B>([of_x, of_weight], gradient.clone(), gradients, checkpointer);
+        if let Some(node) = of_bias {
+            gradients.register::<B>(node, B::convolve_bias_backward(x, bias, gradient));
+        }
+    }
+}
+
+/// How a normalization passes gradients back.
+#[derive(Debug)]
+struct Normalization;
+
+/// What it needs for that.
+#[derive(Debug, Clone)]
+struct Normalized<T> {
+    x: NodeId,
+    gamma: NodeId,
+    mean: T,
+    variance: T,
+    epsilon: f64,
+}
+
+impl<B: NetworkOps> Backward<B, 3> for Normalization {
+    type State = Normalized<FloatTensor<B>>;
+
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let Normalized { x, gamma, mean, variance, epsilon } = ops.state;
+        let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(x);
+        let gamma = checkpointer.retrieve_node_output::<FloatTensor<B>>(gamma);
+        let (of_x, of_gamma, of_beta) = B::normalize_backward(x, gamma, mean, variance, epsilon, gradient);
+        for (parent, gradient) in ops.parents.into_iter().zip([of_x, of_gamma, of_beta]) {
+            if let Some(node) = parent {
+                gradients.register::<B>(node.id, gradient);
+            }
+        }
+    }
+}
+
+/// How a pooling passes gradients back.
+#[derive(Debug)]
+struct Pooling;
+
+impl<B: NetworkOps> Backward<B, 1> for Pooling {
+    type State = (NodeId, Window, IntTensor<B>);
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let (x, window, places) = ops.state;
+        let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(x);
+        let [parent] = ops.parents;
+        if let Some(node) = parent {
+            gradients.register::<B>(node.id, B::pool_backward(x, window, gradient, places));
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Products of matrices that lie in slices.
+//!
+//! The one place with `unsafe`: the product takes pointers, and every element that it touches is shown to lie in its slice before.
+
+#![allow(unsafe_code)]
+
+/// A matrix in a slice: element (r, c) is at `r · row + c · column`.
+#[derive(Clone, Copy)]
+pub(super) struct Strides {
+    pub(super) row: usize,
+    pub(super) column: usize,
+}
+
+impl Strides {
+    /// Rows that follow each other, each `columns` long.
+    pub(super) fn rows(columns: usize) -> Self {
+        Self { row: columns, column: 1 }
+    }
+
+    /// The same matrix with rows and columns exchanged.
+    pub(super) fn transposed(self) -> Self {
+        Self { row: self.column, column: self.row }
+    }
+
+    /// Whether a matrix of so many rows and columns lies in `length` elements, each at a place of its own.
+    fn holds(self, rows: usize, columns: usize, length: usize) -> bool {
+        let last = |count: usize, stride: usize| (count - 1).checked_mul(stride);
+        match (last(rows, self.row), last(columns, self.column)) {
+            (Some(down), Some(along)) => down.checked_add(along).is_some_and(|last| last < length),
+            _ => false,
+        }
+    }
+
+    /// Whether no two elements share a place.
+    fn is_distinct(self, rows: usize, columns: usize) -> bool {
+        let (short, long, count) = if self.row >= self.column {
+            (self.column, self.row, columns)
+        } else {
+            (self.row, self.column, rows)
+        };
+        (short > 0 || count == 1) && (long > (count - 1) * short || rows.min(columns) == 1)
+    }
+}
+
+/// Writes `a · b` into `out`, or adds it to what is there. `shape` is rows of `a`, their length, columns of `b`.
+///
+/// # Panics
+///
+/// When a matrix does not lie in its slice.
+pub(super) fn multiply(
+    [rows, inner, columns]: [usize; 3],
+    (a, a_strides): (&[f32], Strides),
+    (b, b_strides): (&[f32], Strides),
+    (out, out_strides): (&mut [f32], Strides),
+    add: bool,
+) {
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    assert!(inner > 0, "a product over nothing");
+    assert!(a_strides.holds(rows, inner, a.len()), "the left matrix is larger than its slice");
+    assert!(b_strides.holds(inner, columns, b.len()), "the right matrix is larger than its slice");
+    assert!(out_strides.holds(rows, columns, out.len()), "the product is larger than its slice");
+    assert!(out_strides.is_distinct(rows, columns), "the product is written over itself");
+    // No slice is longer than `isize::MAX` bytes, so that a stride that leads to an element of it fits.
+    let stride = |stride: usize| stride as isize;
+    // SAFETY: each matrix lies within its slice (asserted above), `out` is borrowed exclusively and its elements are apart from each other.
+    unsafe {
+        gemm::gemm(
+            rows,
+            columns,
+            inner,
+            out.as_mut_ptr(),
+            stride(out_strides.column),
+            stride(out_strides.row),
+            add,
+            a.as_ptr(),
+            stride(a_strides.column),
+            stride(a_strides.row),
+            b.as_ptr(),
+            stride(b_strides.column),
+            stride(b_strides.row),
+            1.0_f32,
+            1.0_f32,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}

@@ -1,0 +1,200 @@
+//! Our operations against Burn's own in 64 bits.
+
+// Clippy takes only the `#[test]` functions for tests, not what they call.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use burn::tensor::module::{batch_norm_train, conv2d, max_pool2d};
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+use super::{Window, convolve, normalize, pool};
+
+/// A case: images, channels in, channels out, kernel, size, and options.
+struct Case {
+    x: [usize; 4],
+    weight: [usize; 4],
+    options: ConvOptions<2>,
+}
+
+fn case(x: [usize; 4], weight: [usize; 4], steps: [[usize; 2]; 3], groups: usize) -> Case {
+    let [stride, padding, dilation] = steps;
+    Case { x, weight, options: ConvOptions::new(stride, padding, dilation, groups) }
+}
+
+/// Numbers between -1 and 1 that nothing repeats.
+fn values(count: usize, seed: usize) -> Vec<f64> {
+    (0..count).map(|n| ((n * 7919 + seed * 104_729) % 2003) as f64 / 1001.5 - 1.0).collect()
+}
+
+/// What comes out, and the gradients of input, weight and bias, by a convolution on tensors of `dtype`.
+fn all(
+    case: &Case,
+    dtype: DType,
+    convolve: impl Fn(Tensor<4>, Tensor<4>, Option<Tensor<1>>, ConvOptions<2>) -> Tensor<4>,
+) -> [Vec<f64>; 4] {
+    let (x, weight) = (leaf(case.x, 1, dtype), leaf(case.weight, 2, dtype));
+    let bias = leaf([case.weight[0]], 3, dtype);
+    let out = convolve(x.clone(), weight.clone(), Some(bias.clone()), case.options.clone());
+    let gradients = (out.clone() * leaf(out.dims(), 4, dtype)).sum().backward();
+    [
+        list(out.into_data()),
+        list(x.grad(&gradients).unwrap().into_data()),
+        list(weight.grad(&gradients).unwrap().into_data()),
+        list(bias.grad(&gradients).unwrap().into_data()),
+    ]
+}
+
+#[test]
+fn convolutions_and_their_gradients_are_those_of_burn_in_64_bits() {
+    let one = [1, 1];
+    let cases = [
+        ("3x3", case([2, 3, 9, 7], [5, 3, 3, 3], [one, one, one], 1)),
+        ("one channel", case([3, 1, 28, 28], [32, 1, 3, 3], [one, one, one], 1)),
+        ("many rows", case([1, 16, 70, 33], [8, 16, 3, 3], [one, one, one], 1)),
+        ("small images together", case([9, 40, 4, 4], [24, 40, 3, 3], [one, one, one], 1)),
+        ("pointwise", case([2, 6, 5, 8], [7, 6, 1, 1], [one, [0, 0], one], 1)),
+        ("pointwise with zeros", case([2, 6, 5, 8], [7, 6, 1, 1], [one, one, one], 1)),
+        ("pointwise with steps", case([4, 6, 8, 8], [7, 6, 1, 1], [[2, 2], [0, 0], one], 1)),
+        ("steps", case([5, 4, 11, 10], [6, 4, 3, 3], [[2, 2], one, one], 1)),
+        ("steps that leave pixels out", case([5, 4, 12, 13], [6, 4, 3, 2], [[3, 4], [0, 1], one], 1)),
+        ("patches", case([2, 3, 16, 16], [8, 3, 4, 4], [[4, 4], [0, 0], one], 1)),
+        ("dilation", case([2, 4, 12, 9], [3, 4, 3, 3], [one, [2, 2], [2, 2]], 1)),
+        ("dilation and steps", case([2, 4, 12, 9], [3, 4, 3, 3], [[2, 1], [3, 1], [3, 1]], 1)),
+        ("groups", case([3, 8, 6, 6], [12, 2, 3, 3], [one, one, one], 4)),
+        ("groups and steps", case([3, 8, 6, 6], [12, 2, 3, 3], [[2, 2], one, one], 4)),
+        ("wide zeros", case([2, 2, 4, 4], [3, 2, 3, 3], [one, [4, 5], one], 1)),
+        ("kernel as large as the image", case([2, 3, 5, 5], [4, 3, 5, 5], [one, [0, 0], one], 1)),
+        ("one row", case([2, 3, 1, 40], [4, 3, 1, 5], [one, [0, 2], one], 1)),
+        ("one pixel", case([6, 5, 1, 1], [4, 5, 3, 3], [one, one, one], 1)),
+        ("many channels", case([2, 70, 6, 5], [66, 70, 3, 3], [one, one, one], 1)),
+        ("depthwise", case([2, 6, 9, 9], [6, 1, 3, 3], [one, one, one], 6)),
+    ];
+    for (name, case) in &cases {
+        let ours = all(case, DType::F32, convolve);
+        let burn = all(case, DType::F64, conv2d);
+        for (what, (ours, burn)) in ["output", "input", "weight", "bias"].iter().zip(ours.iter().zip(&burn)) {
+            assert_close(&format!("{name}: {what}"), ours, burn, 5e-6);
+        }
+    }
+}
+
+#[test]
+fn views_are_convolved_like_copies() {
+    let device = Device::flex();
+    let x = Tensor::<1>::from_data(TensorData::new(values(2 * 6 * 5 * 4, 1), [240]), &device);
+    let weight = Tensor::<1>::from_data(TensorData::new(values(3 * 3 * 6 * 2, 2), [108]), &device);
+    let view = x.reshape([2, 5, 4, 6]).permute([0, 3, 1, 2]).slice([0..2, 1..3, 0..5, 0..4]);
+    let kernels = weight.reshape([3, 3, 6, 2]).permute([2, 3, 0, 1]);
+    let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    let copy = |tensor: &Tensor<4>| Tensor::<4>::from_data(tensor.to_data(), &device);
+    let of_copies = convolve(copy(&view), copy(&kernels), None, options.clone());
+    let of_views = convolve(view, kernels, None, options);
+    of_views.into_data().assert_eq(&of_copies.into_data(), true);
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let case = case([7, 20, 13, 12], [24, 20, 3, 3], [[1, 1], [1, 1], [1, 1]], 1);
+    let by = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| all(&case, DType::F32, convolve))
+    };
+    let one = by(1);
+    assert_eq!(one, by(2));
+    assert_eq!(one, by(5));
+}
+
+#[test]
+#[should_panic(expected = "channels")]
+fn channels_that_do_not_fit_are_refused_as_by_burn() {
+    let device = Device::flex();
+    let (x, weight) = (Tensor::zeros([1, 3, 4, 4], &device), Tensor::zeros([2, 4, 3, 3], &device));
+    convolve(x, weight, None, ConvOptions::new([1, 1], [1, 1], [1, 1], 1));
+}
+
+/// A leaf of `dtype` on a device that keeps gradients, and its values as they are in 32 bits.
+fn leaf<const D: usize>(shape: [usize; D], seed: usize, dtype: DType) -> Tensor<D> {
+    let data = TensorData::new(values(shape.iter().product(), seed), shape).convert_dtype(DType::F32);
+    Tensor::from_data(data.convert_dtype(dtype), (&Device::flex().autodiff(), dtype)).require_grad()
+}
+
+fn list(data: TensorData) -> Vec<f64> {
+    data.convert::<f64>().try_to_vec::<f64>().unwrap()
+}
+
+fn assert_close(what: &str, ours: &[f64], exact: &[f64], tolerance: f64) {
+    assert_eq!(ours.len(), exact.len(), "{what}");
+    let scale = exact.iter().fold(1.0, |most: f64, value| most.max(value.abs()));
+    for (ours, exact) in ours.iter().zip(exact) {
+        assert!((ours - exact).abs() <= tolerance * scale, "{what}: {ours}, exactly {exact}");
+    }
+}
+
+#[test]
+fn normalization_and_its_gradients_are_those_of_burn_in_64_bits() {
+    for shape in [[4, 3, 9, 7], [2, 5, 1, 1], [1, 2, 16, 16], [7, 1, 12, 11], [3, 70, 2, 5]] {
+        // Far from 0, where rounding would show.
+        let channels = shape[1];
+        let by = |dtype, ours: bool| {
+            let (x, gamma, beta) =
+                (leaf(shape, 1, dtype), leaf([channels], 2, dtype), leaf([channels], 3, dtype));
+            let far = x.clone() * 0.5 + 3.0;
+            let (output, mean, variance) = if ours {
+                let of = normalize(far, gamma.clone(), beta.clone(), 1e-5);
+                (of.output, of.mean, of.variance)
+            } else {
+                let of = batch_norm_train(far, gamma.clone(), beta.clone(), 1e-5);
+                (of.output, of.mean, of.variance)
+            };
+            let gradients = (output.clone() * leaf(shape, 4, dtype)).sum().backward();
+            [
+                list(output.into_data()),
+                list(mean.into_data()),
+                list(variance.into_data()),
+                list(x.grad(&gradients).unwrap().into_data()),
+                list(gamma.grad(&gradients).unwrap().into_data()),
+                list(beta.grad(&gradients).unwrap().into_data()),
+            ]
+        };
+        let (ours, exact) = (by(DType::F32, true), by(DType::F64, false));
+        let names = ["output", "mean", "variance", "input", "gamma", "beta"];
+        for (name, (ours, exact)) in names.iter().zip(ours.iter().zip(&exact)) {
+            assert_close(&format!("{shape:?} {name}"), ours, exact, 5e-6);
+        }
+    }
+}
+
+#[test]
+fn pooling_and_its_gradient_are_those_of_burn() {
+    let windows = [
+        ([2, 2], [2, 2], [0, 0], false),
+        ([2, 2], [2, 2], [0, 0], true),
+        ([3, 3], [2, 2], [1, 1], false),
+        ([3, 3], [2, 2], [0, 0], true),
+        ([3, 2], [1, 3], [1, 0], false),
+        ([2, 3], [4, 5], [1, 1], true),
+        ([5, 5], [5, 5], [2, 2], false),
+    ];
+    for (kernel, stride, padding, ceil) in windows {
+        for shape in [[2, 3, 9, 7], [1, 2, 8, 8], [3, 1, 5, 12]] {
+            let by = |pool: &dyn Fn(Tensor<4>) -> Tensor<4>| {
+                let x = leaf(shape, 1, DType::F32);
+                let output = pool(x.clone());
+                let gradients = (output.clone() * leaf(output.dims(), 4, DType::F32)).sum().backward();
+                [list(output.into_data()), list(x.grad(&gradients).unwrap().into_data())]
+            };
+            let options =
+                MaxPoolOptions::new(kernel).with_stride(stride).with_padding(padding).with_ceil_mode(ceil);
+            let ours = by(&|x| pool(x, Window { kernel, stride, padding, ceil }));
+            assert_eq!(ours, by(&|x| max_pool2d(x, options.clone())), "{kernel:?} {stride:?} {shape:?}");
+        }
+    }
+}
+
+#[test]
+fn pooling_lets_nan_win() {
+    let device = Device::flex();
+    let x = Tensor::<4>::from_data([[[[1.0, f32::NAN], [3.0, 2.0]]]], &device);
+    let window = Window { kernel: [2, 2], stride: [2, 2], padding: [0, 0], ceil: false };
+    assert!(list(pool(x, window).into_data())[0].is_nan());
+}
