@@ -28,6 +28,8 @@ use burn::tensor::Tensor;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
+use burn::backend::Cube;
 #[cfg(feature = "flex")]
 use burn::backend::Flex;
 #[cfg(feature = "ndarray")]
@@ -53,12 +55,10 @@ pub(crate) struct Window {
     NdArray: cfg(feature = "ndarray"),
     Remote: cfg(feature = "remote"),
     Cube: cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm")),
-    Fusion: cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm")),
     Autodiff
 )]
 pub(crate) trait NetworkOps: Backend {
     /// The convolution of `x` `[batch, inputs, height, width]` with `weight` `[outputs, inputs / groups, kernel, kernel]`.
-    #[fusion(default)]
     fn convolve(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -68,7 +68,6 @@ pub(crate) trait NetworkOps: Backend {
     }
 
     /// The same plus `bias` `[outputs]`.
-    #[fusion(default)]
     fn convolve_with_bias(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -79,7 +78,6 @@ pub(crate) trait NetworkOps: Backend {
     }
 
     /// The gradient of its input.
-    #[fusion(default)]
     fn convolve_x_backward(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -90,7 +88,6 @@ pub(crate) trait NetworkOps: Backend {
     }
 
     /// The gradient of its weight.
-    #[fusion(default)]
     fn convolve_weight_backward(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -101,7 +98,6 @@ pub(crate) trait NetworkOps: Backend {
     }
 
     /// The gradient of its bias.
-    #[fusion(default)]
     fn convolve_bias_backward(
         x: FloatTensor<Self>,
         bias: FloatTensor<Self>,
@@ -112,7 +108,6 @@ pub(crate) trait NetworkOps: Backend {
 
     /// Each channel of `x` `[batch, channels, height, width]` with mean 0 and variance 1, times `gamma` plus `beta`, both `[channels]`; and the mean and the variance
     /// that it had.
-    #[fusion(default)]
     fn normalize(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -127,7 +122,6 @@ pub(crate) trait NetworkOps: Backend {
     }
 
     /// The gradients of its input, of `gamma` and of `beta`.
-    #[fusion(default)]
     fn normalize_backward(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -141,14 +135,12 @@ pub(crate) trait NetworkOps: Backend {
     }
 
     /// The highest value of each window of `x` `[batch, channels, height, width]`.
-    #[fusion(default)]
     fn pool(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
         let Window { kernel, stride, padding, ceil } = window;
         Self::max_pool2d(x, kernel, stride, padding, [1, 1], ceil)
     }
 
     /// The same, and where in its channel each is.
-    #[fusion(default)]
     fn pool_with_places(x: FloatTensor<Self>, window: Window) -> (FloatTensor<Self>, IntTensor<Self>) {
         let Window { kernel, stride, padding, ceil } = window;
         let pooled = Self::max_pool2d_with_indices(x, kernel, stride, padding, [1, 1], ceil, IntDType::I32);
@@ -156,7 +148,6 @@ pub(crate) trait NetworkOps: Backend {
     }
 
     /// The gradient of its input.
-    #[fusion(default)]
     fn pool_backward(
         x: FloatTensor<Self>,
         window: Window,
@@ -284,7 +275,7 @@ impl NetworkOps for NdArray {}
 impl NetworkOps for Remote {}
 
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
-impl NetworkOps for burn_cubecl::CubeBackend {}
+impl NetworkOps for Cube {}
 
 /// The cross-correlation of `x` `[batch, inputs, height, width]` with `weight` `[outputs, inputs / groups, kernel, kernel]`:
 /// `[batch, outputs, height', width']`.

@@ -110,7 +110,7 @@ impl Seen {
     fn pass<B: NetworkOps>(
         self,
         [of_x, of_weight]: [Option<NodeId>; 2],
-        gradient: FloatTensor<B>,
+        gradient: &FloatTensor<B>,
         gradients: &mut Gradients,
         checkpointer: &mut Checkpointer,
     ) -> FloatTensor<B> {
@@ -135,7 +135,7 @@ impl<B: NetworkOps> Backward<B, 2> for Convolution {
     fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
         let gradient = gradients.consume::<B>(&ops.node);
         let parents = ops.parents.map(|parent| parent.map(|node| node.id));
-        ops.state.pass::<B>(parents, gradient, gradients, checkpointer);
+        ops.state.pass::<B>(parents, &gradient, gradients, checkpointer);
     }
 }
 
@@ -147,7 +147,7 @@ impl<B: NetworkOps> Backward<B, 3> for Convolution {
         let [of_x, of_weight, of_bias] = ops.parents.map(|parent| parent.map(|node| node.id));
         let (seen, bias) = ops.state;
         let bias = checkpointer.retrieve_node_output::<FloatTensor<B>>(bias);
-        let x = seen.pass::<B>([of_x, of_weight], gradient.clone(), gradients, checkpointer);
+        let x = seen.pass::<B>([of_x, of_weight], &gradient, gradients, checkpointer);
         if let Some(node) = of_bias {
             gradients.register::<B>(node, B::convolve_bias_backward(x, bias, gradient));
         }
