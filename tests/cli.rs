@@ -227,6 +227,8 @@ fn settings_that_make_no_sense_are_refused_by_name() {
     train(&["--epochs", "0"], &["`epochs` is 0", "at least 1"]);
     train(&["--batch", "0"], &["`batch` is 0"]);
     train(&["--batch", "1000"], &["1000", "smaller batch"]);
+    train(&["--set", "data.repeats=0"], &["`data.repeats` is 0", "at least 1"]);
+    train(&["--batch", "2", "--set", "data.repeats=3"], &["`data.repeats` is 3", "the batch size, 2"]);
     train(&["--model", "resnet19"], &["resnet19", "did you mean"]);
     train(&["--device", "quantum"], &["quantum", "did you mean"]);
     if !cfg!(feature = "cuda") {

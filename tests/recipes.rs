@@ -41,7 +41,9 @@ impl Callback for Count {
 
 /// The recipe with what makes it short set anew, and how many steps it made.
 fn steps(recipe: &Recipe, data: &Path, out: PathBuf) -> u64 {
-    let short = [("batch", "2"), ("accumulate", "1"), ("epochs", "1")];
+    // As many copies as a batch of two has room for.
+    let repeats = recipe.data.repeats.min(2).to_string();
+    let short = [("batch", "2"), ("accumulate", "1"), ("epochs", "1"), ("data.repeats", &repeats)];
     let recipe = short.iter().fold(recipe.clone(), |recipe, (key, value)| recipe.set(key, value).unwrap());
     let recipe = recipe.set("data.path", data.to_str().unwrap()).unwrap();
     let steps = Arc::default();

@@ -122,7 +122,8 @@ fn averages_mixing_accumulation_and_every_optimizer_go_on_too() {
         ("dropout", "0.1"),
     ];
     goes_on_bit_for_bit("AdamW", &adam, 2);
-    goes_on_bit_for_bit("Lion", &[("optim.kind", "lion"), ("optim.clip_norm", "1")], 5);
+    let lion = [("optim.kind", "lion"), ("optim.clip_norm", "1"), ("data.repeats", "3")];
+    goes_on_bit_for_bit("Lion, each image three times", &lion, 5);
     goes_on_bit_for_bit("RMSprop", &[("optim.kind", "rmsprop"), ("label_smoothing", "0.1")], 5);
     goes_on_bit_for_bit("Adam", &[("optim.kind", "adam"), ("optim.clip_value", "0.1")], 5);
     let lamb = [("optim.kind", "lamb"), ("loss", "bce"), ("optim.clip_adaptive", "0.01")];

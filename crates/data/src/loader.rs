@@ -40,7 +40,8 @@ pub struct LoaderConfig {
     pub order: Order,
     /// Decides the order and every random change.
     pub seed: u64,
-    /// How often a sample stands in a row, each time changed differently; at least 1.
+    /// How often a sample stands in a row, each time changed differently; 1 to the batch size. A pass keeps its number of samples, and so
+    /// shows one in `repeats` of the source: [`Sequence::new`] says which. Where the batch size is a multiple, all copies are in one batch.
     pub repeats: u32,
     /// What becomes of the samples that fill no whole batch.
     pub tail: Tail,
@@ -140,8 +141,8 @@ impl Loader {
     /// # Errors
     ///
     /// When there are no samples, the batch size is 0, no multiple of the world size or larger than a source that is learned from
-    /// (any order but [`Order::Sequential`]: not one step would see a whole batch), another setting is out of range, or a thread
-    /// cannot be started.
+    /// (any order but [`Order::Sequential`]: not one step would see a whole batch), smaller than the number of repeats, another setting is
+    /// out of range, or a thread cannot be started.
     pub fn new(source: Arc<dyn Source>, config: LoaderConfig) -> Result<Self> {
         check(source.as_ref(), &config)?;
         let sequence = Sequence::new(&config.order, config.seed, config.repeats, source.as_ref())?;
@@ -290,6 +291,10 @@ fn check(source: &dyn Source, config: &LoaderConfig) -> Result<()> {
         format!("rank {rank} of {world}; ranks count from 0 and stay below the world size")
     } else if batch_size % world != 0 {
         format!("a batch of {batch_size} images cannot be cut evenly for {world} ranks; make it a multiple")
+    } else if config.part.is_none() && config.repeats as usize > batch_size {
+        // A part has smaller batches than the whole.
+        let repeats = config.repeats;
+        format!("`repeats` is {repeats}; it must be at most the batch size, {batch_size}")
     } else if config.order != Order::Sequential && batch_size > len {
         format!(
             "a batch of {batch_size} images is larger than the {len} images to learn from; use a smaller batch size"

@@ -416,7 +416,10 @@ impl Training {
 /// Those of the epoch before the run was stopped, and those since.
 fn bad_images(earlier: &[String], loader: &Loader) -> Vec<String> {
     let since = loader.bad_samples().into_iter().map(|bad| format!("{}: {}", bad.place, bad.reason));
-    earlier.iter().cloned().chain(since).collect()
+    let mut all: Vec<String> = earlier.iter().cloned().chain(since).collect();
+    // Where images are repeated, the copies of one stand together.
+    all.dedup();
+    all
 }
 
 /// The gradients of the batches of a step.

@@ -99,6 +99,19 @@ impl Plan {
                  use a smaller batch size, as --batch {most}"
             )));
         }
+        let repeats = recipe.data.repeats as usize;
+        if repeats > batch {
+            return Err(Error::Recipe(format!(
+                "`data.repeats` is {repeats}; it must be at most the batch size, {batch}, so that copies of an image are in one batch"
+            )));
+        }
+        if repeats > 1 {
+            said.push(format!(
+                "Each image stands {repeats} times in its batch: an epoch shows {} of the {} training images",
+                thousands(train.len().div_ceil(repeats)),
+                thousands(train.len())
+            ));
+        }
 
         let start = match recipe.start.weights.as_str() {
             "" => None,

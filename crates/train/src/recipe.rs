@@ -121,6 +121,9 @@ pub struct DataRecipe {
     /// The share of the images that may be unreadable, 0 to 1: others stand in for them, and they are listed in the run folder. With
     /// 0 the first one stops the run.
     pub replace_bad: f64,
+    /// How often a training image stands in its batch, each time augmented differently, 1 to the batch size
+    /// (<https://arxiv.org/abs/1902.05509>). An epoch keeps its steps: it shows one in `repeats` of the images, and as many epochs show all.
+    pub repeats: u32,
 }
 
 /// What training starts from.
@@ -190,6 +193,7 @@ impl Default for DataRecipe {
             normalize: true,
             valid_fraction: 0.1,
             replace_bad: 0.0,
+            repeats: 1,
         }
     }
 }
@@ -363,6 +367,7 @@ impl Recipe {
                 "0 to below 1",
             ),
             (share(self.data.replace_bad), "data.replace_bad", self.data.replace_bad.to_string(), "0 to 1"),
+            (self.data.repeats >= 1, "data.repeats", "0".into(), "at least 1"),
             (
                 self.data.size.is_none_or(|size| (4..=4096).contains(&size)),
                 "data.size",
@@ -514,6 +519,7 @@ mod tests {
             ("data.valid_fraction", "1.0"),
             ("data.size", "3"),
             ("data.channels", "2"),
+            ("data.repeats", "0"),
             ("stop.accuracy", "93"),
             ("mix.cutmix", "-1.0"),
             ("schedule.warmup_epochs", "-1.0"),

@@ -208,10 +208,13 @@ fn loader(
     augment: Option<Pipeline>,
     options: &RunOptions,
 ) -> Result<Loader> {
+    let learned_from = order == Order::Shuffled;
     let config = LoaderConfig {
         batch_size: plan.batch,
         order,
         seed: plan.recipe.seed,
+        // What is measured comes once.
+        repeats: if learned_from { plan.recipe.data.repeats } else { 1 },
         preprocess: plan.preprocess.clone(),
         // Training sees every image changed anyway; what is measured is exact.
         exact: augment.is_none(),

@@ -369,7 +369,11 @@ impl Shared {
         let mut draw = self.draw(epoch, job.position);
         let mut bad: Option<BadSample> = None;
         let mut tried = 0;
-        let mut others = SampleRng::new(self.config.seed, epoch, job.position, REPLACEMENT);
+        // The copies of a sample have one stand-in, and are copies of it.
+        let repeats = u64::from(self.config.repeats);
+        let repeat = draw.copy % repeats;
+        let first_copy = job.position.wrapping_sub(repeat);
+        let mut others = SampleRng::new(self.config.seed, epoch, first_copy, REPLACEMENT);
         loop {
             let index = draw.index as usize;
             let fetched = if tried == 0 { job.fetched.take() } else { None };
@@ -403,7 +407,8 @@ impl Shared {
                 reason: error.kind().to_string(),
             });
             tried += 1;
-            draw = self.draw(epoch, others.below(self.plan.samples));
+            let other = self.draw(epoch, others.below(self.plan.samples));
+            draw = Draw { copy: other.copy / repeats * repeats + repeat, ..other };
         }
     }
 

@@ -3,7 +3,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::order::permute;
-use crate::{Place, Stored};
+use crate::source::{Memory, Sample};
+use crate::{Image, Place, Stored};
 
 /// `len` pictures of 2x2 pixels that hold their index; it can be slow, fail or panic at one place.
 #[derive(Default)]
@@ -250,6 +251,14 @@ fn settings_that_cannot_work_are_refused() {
         let config = LoaderConfig { batch_size, rank, world, ..LoaderConfig::default() };
         Loader::new(Arc::new(numbers(10)), config).map_err(|e| e.to_string())
     };
+    let repeated = |batch_size, repeats| {
+        let config = LoaderConfig { batch_size, repeats, ..LoaderConfig::default() };
+        Loader::new(Arc::new(numbers(10)), config).map_err(|e| e.to_string())
+    };
+    assert!(repeated(4, 0).unwrap_err().contains("`repeats` is 0"));
+    let error = repeated(4, 5).unwrap_err();
+    assert!(error.contains("`repeats` is 5") && error.contains("the batch size, 4"), "{error}");
+    assert!(repeated(4, 4).is_ok());
     assert!(ranks(6, 0, 4).unwrap_err().contains("evenly for 4 ranks"));
     assert!(ranks(6, 2, 2).unwrap_err().contains("rank 2 of 2"));
 }
@@ -406,6 +415,88 @@ fn a_part_of_a_pass_is_what_stands_there() {
     let part = with(numbers(50), |config| config.part = Some(13..31));
     let found: Vec<usize> = pass(&part, 1).iter().flat_map(|batch| batch.indices.clone()).collect();
     assert_eq!(found, whole[13..31]);
+}
+
+/// The indices of a batch, each once, with how often each stands there.
+fn counted(batch: &Batch) -> Vec<(usize, usize)> {
+    batch.indices.chunk_by(|a, b| a == b).map(|copies| (copies[0], copies.len())).collect()
+}
+
+#[test]
+fn repeated_samples_are_together_in_a_batch_and_each_copy_is_changed_differently() {
+    // Pictures of four random pixels: a crop or a flip shows.
+    let image = |n: usize| Image::new(2, 2, 1, (0..4).map(|at| (n * 37 + at * 59) as u8).collect());
+    let samples = (0..48).map(|n| Sample { image: image(n), label: 0 }).collect();
+    let source = Arc::new(Memory::new(samples, vec!["all".into()]).unwrap());
+    let config = LoaderConfig {
+        batch_size: 12,
+        order: Order::Shuffled,
+        seed: 5,
+        repeats: 3,
+        preprocess: Preprocess::new(1, 2, 2),
+        augment: Some("flip|random_crop(2, padding=1)".parse().unwrap()),
+        ..LoaderConfig::default()
+    };
+    let loader = Loader::new(source, config).unwrap();
+    assert_eq!(loader.batches_per_epoch(), 4);
+    let mut seen = Vec::new();
+    let mut all_equal = 0;
+    for epoch in 0..3 {
+        for batch in pass(&loader, epoch) {
+            let counted = counted(&batch);
+            assert!(counted.iter().all(|(_, copies)| *copies == 3), "{counted:?}");
+            seen.extend(counted.iter().map(|(index, _)| *index));
+            let pictures: Vec<&[u8]> = batch.pixels().chunks(4).collect();
+            all_equal += pictures.chunks(3).filter(|copies| copies.iter().all(|c| *c == copies[0])).count();
+        }
+    }
+    // Three epochs show everything, each picture in one of them.
+    seen.sort_unstable();
+    assert_eq!(seen, (0..48).collect::<Vec<_>>());
+    // 18 changes are equally probable.
+    assert!(all_equal <= 3, "{all_equal} of 48 pictures have three equal copies");
+}
+
+#[test]
+fn repeated_samples_are_the_same_for_any_threads_and_ranks_and_from_every_batch() {
+    for (len, batch_size, tail) in [(97, 8, Tail::Keep), (96, 12, Tail::Drop), (95, 4, Tail::Pad)] {
+        let new = |threads, rank, world| {
+            with(Numbers { bad_below: 5, ..numbers(len) }, |config| {
+                (config.batch_size, config.repeats, config.tail) = (batch_size, 3, tail);
+                (config.threads, config.rank, config.world) = (threads, rank, world);
+                config.on_error = OnError::Replace { at_most: 1.0 };
+            })
+        };
+        for epoch in [0, 1, 2, 5] {
+            let expected = pass(&new(0, 0, 1), epoch);
+            for (taken, threads) in (0..expected.len()).zip([1, 2, 3, 0].into_iter().cycle()) {
+                let loader = new(threads, 0, 1);
+                let rest = loader.resume(&loader.position(epoch, taken)).unwrap();
+                let rest: Vec<Batch> = rest.collect::<Result<_>>().unwrap();
+                assert!(rest == expected[taken..], "resumed after {taken} batches");
+            }
+            let ranks: Vec<Vec<Batch>> = (0..2).map(|rank| pass(&new(2, rank, 2), epoch)).collect();
+            for (number, batch) in expected.iter().enumerate() {
+                let pixels: Vec<u8> = ranks.iter().flat_map(|r| r[number].pixels().to_vec()).collect();
+                assert_eq!(pixels, batch.pixels());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_copies_of_a_bad_sample_have_one_stand_in() {
+    let loader = with(Numbers { bad_below: 20, ..numbers(96) }, |config| {
+        (config.batch_size, config.repeats) = (12, 3);
+        config.on_error = OnError::Replace { at_most: 1.0 };
+    });
+    for epoch in 0..3 {
+        for batch in pass(&loader, epoch) {
+            assert!(batch.indices.iter().all(|index| index % 100 >= 20));
+            assert!(batch.indices.chunks(3).all(|copies| copies.iter().all(|copy| *copy == copies[0])));
+        }
+        assert_eq!(loader.bad_samples().len() % 3, 0);
+    }
 }
 
 #[test]

@@ -67,17 +67,23 @@ enum Kind {
 }
 
 impl Sequence {
-    /// The draws of `order` from `source`, each sample `repeats` times in a row with different augmentation
-    /// (Hoffer et al., "Augment your batch", 2020); an epoch has as many draws as the source has samples.
+    /// The draws of `order` from `source`, each sample `repeats` times in a row with different augmentation (Hoffer et al.,
+    /// "Augment your batch", 2019, <https://arxiv.org/abs/1901.09335>; Berman et al., "MultiGrain", 2019,
+    /// <https://arxiv.org/abs/1902.05509>).
+    ///
+    /// An epoch has as many draws as the source has samples, whatever `repeats` is. So it sees one in `repeats` of the samples, and
+    /// `repeats` epochs in a row share one pass of the order: of `n` samples, epoch `e` begins at place `e % repeats * n / repeats` of pass
+    /// `e / repeats` (rounded down), and takes `n / repeats` of them (rounded up). Where `repeats` divides `n`, every sample of the pass
+    /// comes in exactly one of these epochs; otherwise one that stands where two epochs meet, or last, may come in both, or less often.
     ///
     /// # Errors
     ///
-    /// When a size is 0, or weights are not one finite number a sample, none negative, with a positive sum.
+    /// When a size or `repeats` is 0, or weights are not one finite number a sample, none negative, with a positive sum.
     pub fn new(order: &Order, seed: u64, repeats: u32, source: &dyn Source) -> Result<Self> {
         let refuse = |what: String| Err(Error::new(ErrorKind::Setting(what)));
         let len = source.len() as u64;
         if repeats == 0 {
-            return refuse("samples repeated 0 times; the number of repeats must be at least 1".into());
+            return refuse("`repeats` is 0; it must be at least 1, which repeats nothing".into());
         }
         let kind = match order {
             Order::Sequential => Kind::Sequential,
@@ -146,11 +152,15 @@ impl Sequence {
     #[must_use]
     pub fn at(&self, epoch: u64, position: u64) -> Draw {
         assert!(position < self.len, "position {position} of {}", self.len);
-        let (repeat, position) = (position % self.repeats, position / self.repeats);
-        let Draw { index, copy } = self.draw(epoch, position);
+        let (repeat, place) = (position % self.repeats, position / self.repeats);
+        // Epochs that share a pass take one part of it each.
+        let (pass, part) = (epoch / self.repeats, epoch % self.repeats);
+        let first = self.len / self.repeats * part + self.len % self.repeats * part / self.repeats;
+        let Draw { index, copy } = self.draw(pass, first + place);
         Draw { index, copy: copy * self.repeats + repeat }
     }
 
+    /// The draw at `position` of a pass in which nothing is repeated.
     fn draw(&self, epoch: u64, position: u64) -> Draw {
         match &self.kind {
             Kind::Sequential => Draw { index: position, copy: 0 },
@@ -293,6 +303,30 @@ mod tests {
         let plain = draws(&Order::Shuffled, 1, 10, 0);
         for (position, draw) in repeated.iter().enumerate() {
             assert_eq!((draw.index, draw.copy), (plain[position / 3].index, position as u64 % 3));
+        }
+    }
+
+    #[test]
+    fn epochs_of_repeated_samples_share_a_pass_and_see_all_of_it() {
+        let blocks = Order::Blocks { block: 5, window: 2 };
+        for order in [Order::Sequential, Order::Shuffled, blocks] {
+            for (len, repeats) in [(12, 3), (12, 4), (10, 3), (97, 4), (5, 5), (3, 7), (1, 4)] {
+                for pass in 0..3 {
+                    let mut copies = vec![0u64; len];
+                    for part in 0..repeats {
+                        let draws = draws(&order, repeats, len, pass * u64::from(repeats) + u64::from(part));
+                        assert_eq!(draws.len(), len);
+                        draws.iter().for_each(|draw| copies[draw.index as usize] += 1);
+                        // All but the last stand there as often as they are to be repeated.
+                        let mut groups = draws.chunks(repeats as usize);
+                        assert!(groups.all(|group| group.iter().all(|draw| draw.index == group[0].index)));
+                    }
+                    let repeats = u64::from(repeats);
+                    let whole = (len as u64).is_multiple_of(repeats);
+                    let fits = |n: &u64| if whole { *n == repeats } else { (1..2 * repeats).contains(n) };
+                    assert!(copies.iter().all(fits), "{order:?} of {len}, {repeats} times: {copies:?}");
+                }
+            }
         }
     }
 

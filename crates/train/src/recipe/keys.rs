@@ -3,7 +3,7 @@
 use crate::Error;
 
 /// Keys that are tables within tables, by their whole names.
-const KEYS: [&str; 45] = [
+const KEYS: [&str; 46] = [
     "distill.teacher",
     "distill.weight",
     "distill.temperature",
@@ -29,6 +29,7 @@ const KEYS: [&str; 45] = [
     "data.normalize",
     "data.valid_fraction",
     "data.replace_bad",
+    "data.repeats",
     "optim.kind",
     "optim.lr",
     "optim.betas",
