@@ -30,6 +30,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use pyrograph::burn::tensor::Device;
 use pyrograph::data::printable;
+use pyrograph::infer::TestTime;
 use pyrograph::model::{default_device, parse_device};
 
 /// Deep learning on large image sets: from a folder of images to a trained, measured model.
@@ -193,6 +194,11 @@ pub(crate) fn complain(line: &str) {
 /// Prints a line. A reader that has gone, as `head`, must not end the work.
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// What `--flip` asks for.
+fn test_time(flip: bool) -> TestTime {
+    if flip { TestTime::Flip } else { TestTime::AsIs }
 }
 
 /// How the user called this program, for commands to copy.

@@ -3,7 +3,7 @@
 use burn::data::dataloader::DataLoader;
 use pyrograph_data::tensor::TensorLoader;
 
-use crate::{Error, ModelFile, Result, Tally};
+use crate::{Error, ModelFile, Result, Tally, TestTime};
 
 /// How a model does on an image set.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +41,21 @@ pub fn evaluate(
     file: &ModelFile,
     loader: &TensorLoader,
     mistakes: usize,
+    progress: impl FnMut(usize),
+) -> Result<Evaluation> {
+    evaluate_at(TestTime::AsIs, file, loader, mistakes, progress)
+}
+
+/// [`evaluate`] with the answers of `test_time`. With those for mirror images, loss is that of the mean probabilities.
+///
+/// # Errors
+///
+/// As [`evaluate`].
+pub fn evaluate_at(
+    test_time: TestTime,
+    file: &ModelFile,
+    loader: &TensorLoader,
+    mistakes: usize,
     mut progress: impl FnMut(usize),
 ) -> Result<Evaluation> {
     let classes = file.class_names.len();
@@ -51,7 +66,7 @@ pub fn evaluate(
         let device = |e: String| Error::Device(e);
         let targets = batch.targets.into_data().convert::<i64>();
         let targets = targets.try_to_vec::<i64>().map_err(|e| device(format!("{e:?}")))?;
-        let logits = file.model.forward(batch.images).into_data();
+        let logits = test_time.logits(&file.model, batch.images).into_data();
         let logits = logits.try_to_vec::<f32>().map_err(|e| device(format!("{e:?}")))?;
         let samples = targets.iter().zip(&batch.indices).zip(&batch.counts);
         for (row, ((&target, &index), &counts)) in logits.chunks_exact(classes).zip(samples) {

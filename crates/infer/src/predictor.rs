@@ -5,13 +5,14 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
 use pyrograph_data::Image;
 
-use crate::{Error, ModelFile, Result};
+use crate::{Error, ModelFile, Result, TestTime};
 
 /// A model ready to answer.
 #[derive(Debug, Clone)]
 pub struct Predictor {
     file: ModelFile,
     device: Device,
+    test_time: TestTime,
 }
 
 /// One class and how probable the model holds it.
@@ -32,13 +33,19 @@ impl Predictor {
     ///
     /// As [`ModelFile::load`].
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        Ok(Self { file: ModelFile::load(path, device)?, device: device.clone() })
+        Ok(Self::new(ModelFile::load(path, device)?, device))
     }
 
     /// A predictor of a model whose network is on `device`.
     #[must_use]
     pub fn new(file: ModelFile, device: &Device) -> Self {
-        Self { file, device: device.clone() }
+        Self { file, device: device.clone(), test_time: TestTime::default() }
+    }
+
+    /// The same predictor with the answers of `test_time`.
+    #[must_use]
+    pub fn with_test_time(self, test_time: TestTime) -> Self {
+        Self { test_time, ..self }
     }
 
     /// The model file this predictor was made from.
@@ -69,7 +76,7 @@ impl Predictor {
             preprocess.normalize_into(preprocess.apply(image).pixels(), out);
         }
         let input = Tensor::<4>::from_data(TensorData::new(values, shape), &self.device);
-        let probabilities = softmax(self.file.model.forward(input), 1);
+        let probabilities = softmax(self.test_time.logits(&self.file.model, input), 1);
         let probabilities =
             probabilities.into_data().try_to_vec::<f32>().map_err(|e| Error::Device(format!("{e:?}")))?;
         if probabilities.iter().any(|p| !p.is_finite()) {

@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use pyrograph::data::{Loader, LoaderConfig, printable};
-use pyrograph::infer::{ModelFile, Tally, align, evaluate, tensor_loader};
+use pyrograph::infer::{ModelFile, Tally, align, evaluate_at, tensor_loader};
 
-use super::Compute;
 use super::data::{Part, open, part};
 use super::on_disk::refuse_input_address;
+use super::{Compute, test_time};
 
 /// Arguments of `eval`.
 #[derive(Debug, Args)]
@@ -34,6 +34,10 @@ pub(crate) struct EvalArgs {
     #[arg(long)]
     json: bool,
 
+    /// Answer with the mean of the probabilities for each image and its mirror image; takes twice the time, and is of use for photos
+    #[arg(long)]
+    flip: bool,
+
     #[command(flatten)]
     compute: Compute,
 }
@@ -53,7 +57,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<ExitCode> {
         ..LoaderConfig::default()
     };
     let loader = tensor_loader(Loader::new(source, config)?, device);
-    let evaluation = evaluate(&file, &loader, 0, |_| {})?;
+    let evaluation = evaluate_at(test_time(args.flip), &file, &loader, 0, |_| {})?;
     let mut out = std::io::stdout().lock();
     if args.json {
         let tally = &evaluation.tally;
