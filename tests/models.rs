@@ -1,4 +1,4 @@
-//! The program on models that are trained: answers with mirror images.
+//! The program on models that are trained: answers with mirror images, and averages.
 
 // Clippy takes only the `#[test]` functions for tests, not what they call.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -77,4 +77,67 @@ fn with_flip_images_and_their_mirror_images_get_the_same_answers() {
     assert_eq!(mean, report("mirrored", &["--flip"]));
     assert_ne!(mean["loss"], report("photos", &[])["loss"]);
     assert!(printed(folder, &["eval", "m.safetensors", "photos", "--flip"]).contains("4 images"));
+}
+
+#[test]
+fn the_average_of_models_is_a_model_that_can_be_used() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    photos(folder);
+    fs::create_dir(folder.join("run")).unwrap();
+    model(1).save(folder.join("a.safetensors")).unwrap();
+    model(2).save(folder.join("run/best.safetensors")).unwrap();
+
+    let said = printed(folder, &["average", "a.safetensors", "run", "-o", "mean.safetensors"]);
+    assert!(
+        said.contains("Average of 2 models: small_cnn with") && said.contains("eval mean.safetensors"),
+        "{said}"
+    );
+    let report = printed(folder, &["eval", "mean.safetensors", "photos", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["images"].as_u64(), Some(4));
+    assert!(report["loss"].as_f64().unwrap().is_finite());
+
+    // An older file of the name is replaced as a whole.
+    printed(folder, &["average", "a.safetensors", "a.safetensors", "--out", "mean.safetensors"]);
+    let bytes = |name: &str| fs::read(folder.join(name)).unwrap();
+    assert!(bytes("mean.safetensors") == bytes("a.safetensors"));
+}
+
+#[test]
+fn an_average_that_cannot_be_made_is_refused_and_leaves_every_file_as_it_was() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    fs::create_dir(folder.join("run")).unwrap();
+    model(1).save(folder.join("a.safetensors")).unwrap();
+    model(2).save(folder.join("run/best.safetensors")).unwrap();
+    let other = ModelFile { class_names: ["blue", "green"].map(String::from).to_vec(), ..model(3) };
+    other.save(folder.join("green.safetensors")).unwrap();
+    fs::write(folder.join("cut.safetensors"), &fs::read(folder.join("a.safetensors")).unwrap()[..3000])
+        .unwrap();
+    fs::write(folder.join("out.safetensors"), "older").unwrap();
+    let names = ["a.safetensors", "run/best.safetensors", "green.safetensors", "out.safetensors"];
+    let bytes = || names.map(|name| fs::read(folder.join(name)).unwrap());
+    let before = bytes();
+    for (models, out, parts) in [
+        (
+            ["a.safetensors", "green.safetensors"],
+            "out.safetensors",
+            ["green.safetensors", "class 1 is \"green\""],
+        ),
+        (["a.safetensors", "cut.safetensors"], "out.safetensors", ["cut.safetensors", "not a whole"]),
+        (["a.safetensors", "none.safetensors"], "out.safetensors", ["none.safetensors", "No such file"]),
+        (["a.safetensors", "run"], "./a.safetensors", ["a.safetensors", "choose another file"]),
+        (["a.safetensors", "run"], "run/best.safetensors", ["run/best.safetensors", "choose another file"]),
+        (["a.safetensors", "run"], "s3://bucket/m.safetensors", ["s3://bucket", "upload"]),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pyrograph"));
+        let arguments = ["average", models[0], models[1], "-o", out];
+        let output = command.args(arguments).current_dir(folder).stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(parts.iter().all(|part| said.contains(part)), "{arguments:?}: {said}");
+        assert!(bytes() == before, "{arguments:?}");
+    }
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 5);
 }

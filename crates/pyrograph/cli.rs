@@ -1,5 +1,6 @@
 //! The command line.
 
+mod average;
 mod bench_data;
 mod check;
 mod completions;
@@ -65,6 +66,8 @@ enum Command {
     Index(index::IndexArgs),
     /// Measure how fast images are loaded
     BenchData(bench_data::BenchDataArgs),
+    /// Make one model of several: the mean of their weights
+    Average(average::AverageArgs),
     /// Make a model file of weights that others trained
     Convert(convert::ConvertArgs),
     /// List the networks that `train --model` knows
@@ -94,6 +97,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Pack(args) => pack::run(&args),
         Command::Index(args) => index::run(&args),
         Command::BenchData(args) => bench_data::run(&args),
+        Command::Average(args) => average::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Recipes(args) => recipes::run(&args),

@@ -131,6 +131,30 @@ pub enum Error {
         /// Which tensor, and how.
         source: pyrograph_model::ParamError,
     },
+    /// Models that are to be averaged differ in more than their weights.
+    #[error(
+        "{path}: {what} is {here}, in {first} it is {there}; only models of the same network, classes and preprocessing can be averaged",
+        path = path.display(),
+        first = first.display()
+    )]
+    Differs {
+        /// The model file.
+        path: PathBuf,
+        /// The first of the model files.
+        first: PathBuf,
+        /// In what they differ.
+        what: String,
+        /// What it is in `path`.
+        here: String,
+        /// What it is in `first`.
+        there: String,
+    },
+    /// An average of fewer than two models.
+    #[error("an average needs two models or more; {given} given")]
+    NothingToAverage {
+        /// How many there were.
+        given: usize,
+    },
     /// An image or a batch could not be read.
     #[error(transparent)]
     Data(#[from] pyrograph_data::Error),

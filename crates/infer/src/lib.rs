@@ -10,8 +10,10 @@
 //! 6. [`align`]: data whose classes are the model's.
 //! 7. [`tensor_loader`]: batches on a device.
 //! 8. [`evaluate`]: a tally over a whole image set, with the worst mistakes.
+//! 9. [`average`]: one model of several.
 
 mod align;
+mod average;
 mod error;
 mod evaluate;
 mod model_file;
@@ -22,6 +24,7 @@ mod test_time;
 mod weights;
 
 pub use align::align;
+pub use average::average;
 pub use error::{Error, Result};
 pub use evaluate::{Evaluation, Mistake, evaluate, evaluate_at};
 pub use model_file::ModelFile;
