@@ -130,6 +130,8 @@ fn averages_mixing_accumulation_and_every_optimizer_go_on_too() {
     goes_on_bit_for_bit("LAMB", &lamb, 5);
     let grows = [("model", "resnet20"), ("drop_path", "0.2"), ("data.start_size", "8")];
     goes_on_bit_for_bit("a residual network whose images grow", &grows, 6);
+    let paced = [("amp", "bf16"), ("schedule_by", "epoch")];
+    goes_on_bit_for_bit("products in bfloat16 and a rate for each epoch", &paced, 6);
     let plateau = [("schedule.kind", "plateau"), ("schedule.patience_epochs", "1"), ("optim.lr", "0.2")];
     goes_on_bit_for_bit("a rate that falls where accuracy does not rise", &plateau, 5);
 }

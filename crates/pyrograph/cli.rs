@@ -111,7 +111,7 @@ pub(crate) fn run() -> Result<ExitCode> {
 /// Where and how fast to compute; the same for every command that runs a network.
 #[derive(Debug, Args)]
 struct Compute {
-    /// Device: flex, ndarray, wgpu, vulkan, metal, webgpu, cuda:0, rocm:0 (see `pyrograph devices`)
+    /// Device: flex, ndarray, wgpu, vulkan, metal, webgpu, cuda:0, rocm:0 (see `pyrograph devices`); to train on several, cuda:0,cuda:1
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
 
@@ -153,6 +153,16 @@ impl Compute {
             Some(name) => Ok((parse_device(name)?, name.clone())),
             None => Ok(default_device()?),
         }
+    }
+
+    /// Several devices, as `cuda:0,cuda:1`, and their names.
+    fn devices(&self) -> Result<(Vec<Device>, String)> {
+        let Some(names) = &self.device else {
+            let (device, name) = default_device()?;
+            return Ok((vec![device], name));
+        };
+        let devices = names.split(',').map(|name| Ok(parse_device(name.trim())?));
+        Ok((devices.collect::<Result<_>>()?, names.clone()))
     }
 }
 

@@ -34,6 +34,7 @@ pub mod noise;
 mod ops;
 mod params;
 mod position;
+mod precision;
 mod regnet;
 mod resnet;
 mod segmentation;
@@ -67,6 +68,7 @@ pub use params::{
     named_tensors, param_infos,
 };
 pub use position::{fit_image_size, resize_position_embedding};
+pub use precision::with_products_in;
 pub use regnet::{RegNet, RegNetConfig};
 pub use resnet::{ResNet, ResNetConfig, Stem};
 pub use segmentation::{SegmentationConfig, SegmentationNetwork, Segmenter};

@@ -42,7 +42,7 @@ const OPEN_KEYS: &str = "
 # batch (64, or less for a small set), data.size (pixels), data.channels (1 or 3)
 # Off where they are not given:
 # stop.accuracy, stop.top5, stop.loss, stop.patience
-# optim.clip_norm, optim.clip_value, optim.clip_adaptive, ema (as 0.999), data.start_size (pixels, in the first epoch)
+# amp (as \"bf16\"), optim.clip_norm, optim.clip_value, optim.clip_adaptive, ema (as 0.999), data.start_size (pixels, in the first epoch)
 # Other optimizers: optim.kind = \"adam\", \"adamw\", \"rmsprop\", \"lamb\", \"lion\"; what is not set of lr, weight_decay and betas is then theirs
 # Other schedules: --set 'schedule={kind=\"constant\"}', {kind=\"step\", every_epochs=30}, {kind=\"multi_step\", at_epochs=[100, 150]},
 #   {kind=\"polynomial\", power=0.9}, {kind=\"one_cycle\", warmup_epochs=3}, {kind=\"plateau\", patience_epochs=10},
@@ -232,9 +232,10 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
         refuse_inside(out, &recipe.data.path)?;
     }
     let threads = args.compute.threads()?;
-    let (device, device_name) = args.compute.device()?;
+    let (mut devices, device_name) = args.compute.devices()?;
     let options = RunOptions {
-        device,
+        device: devices.remove(0),
+        more_devices: devices,
         device_name,
         threads,
         out: args.out.clone(),

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 use burn::train::metric::ItemLazy;
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use pyrograph_data::tensor::ImageBatch;
-use pyrograph_model::Model;
+use pyrograph_model::{Model, with_products_in};
 
 use crate::Objective;
 
@@ -22,6 +22,8 @@ pub struct Classifier {
     objective: Objective,
     #[module(skip)]
     frozen: Frozen,
+    #[module(skip)]
+    products: Option<FloatDType>,
 }
 
 /// Stages that do not learn in the first epochs. They run as in inference: without gradients, and normalized by the statistics they came
@@ -48,6 +50,12 @@ impl Frozen {
         self.epochs.store(left, Ordering::Relaxed);
     }
 
+    /// The same on another device.
+    fn to_device(&self, device: &Device) -> Self {
+        let moved = |network: &Arc<Model>| Arc::new(Model::clone(network).to_device(device));
+        Self { network: self.network.as_ref().map(moved), epochs: self.epochs.clone() }
+    }
+
     /// The network whose stages are used, while they are frozen.
     fn network(&self) -> Option<&Model> {
         self.network.as_deref().filter(|_| self.epochs.load(Ordering::Relaxed) > 0)
@@ -58,13 +66,26 @@ impl Classifier {
     /// A classifier of which all learns.
     #[must_use]
     pub fn new(model: Model, objective: Objective) -> Self {
-        Self { model, objective, frozen: Frozen::default() }
+        Self { model, objective, frozen: Frozen::default(), products: None }
     }
 
     /// The same with stages that do not learn at first.
     #[must_use]
     pub fn with_frozen(self, frozen: Frozen) -> Self {
         Self { frozen, ..self }
+    }
+
+    /// The same, which multiplies in numbers of this type while it learns ([`with_products_in`]).
+    #[must_use]
+    pub fn with_products(self, products: Option<FloatDType>) -> Self {
+        Self { products, ..self }
+    }
+
+    /// All but the weights on another autodiff device.
+    pub(crate) fn replica(&self, device: &Device) -> Self {
+        let off = device.clone().inner();
+        let (objective, frozen) = (self.objective.to_device(&off), self.frozen.to_device(&off));
+        Self { objective, frozen, ..self.clone() }
     }
 
     /// `[batch, channels, height, width]` to `[batch, classes]`, for learning.
@@ -122,11 +143,25 @@ pub(crate) struct Lesson {
 impl Classifier {
     /// Forward, loss and backward of a batch that is `share` of a step, 1 for all of it.
     pub(crate) fn learn(&self, batch: ImageBatch, share: f64) -> Lesson {
-        let logits = self.logits(batch.images.clone());
-        let loss = self.objective.of(logits.clone(), &batch);
+        let (logits, loss) = with_products_in(self.products, || {
+            let logits = self.logits(batch.images.clone());
+            (logits.clone(), self.objective.of(logits, &batch))
+        });
         let part = if share == 1.0 { loss.clone() } else { loss.clone() * share };
         let gradients = GradientsParams::from_grads(part.backward(), self);
         Lesson { loss, gradients, output: StepOutput { logits: logits.detach(), targets: batch.targets } }
+    }
+}
+
+impl Lesson {
+    /// The same for `network` on its device, without what autodiff knows of it.
+    pub(crate) fn to_device(self, device: &Device, network: &Classifier) -> Self {
+        let StepOutput { logits, targets } = self.output;
+        Self {
+            loss: self.loss.detach().to_device(device),
+            gradients: self.gradients.to_device(device, network),
+            output: StepOutput { logits: logits.to_device(device), targets: targets.to_device(device) },
+        }
     }
 }
 

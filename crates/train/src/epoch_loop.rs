@@ -12,8 +12,9 @@ use burn::train::{
     SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, ValidLoader,
 };
 use pyrograph_data::Loader;
+use pyrograph_data::tensor::ImageBatch;
 use pyrograph_infer::ModelFile;
-use pyrograph_model::{Model, noise};
+use pyrograph_model::Model;
 
 use crate::callback::{EpochEnd, LeftOut, StepEnd};
 use crate::classifier::{Classifier, Frozen, Lesson};
@@ -21,6 +22,7 @@ use crate::clip::{clip_adaptive, clip_norm};
 use crate::growth::{shrunk, size_in};
 use crate::guard::{Guard, Next, WEIGHT, is_finite, not_finite, with_statistics_of};
 use crate::optimizer::learning_rates;
+use crate::replicas::{Replicas, Work};
 use crate::saver::{Results, Save, Saver};
 use crate::train_state::TrainState;
 use crate::{Callback, EpochRow, Error, Recipe, Result, Schedule, Scores, StopRecipe, StopSignal};
@@ -31,8 +33,10 @@ const NAMED: usize = 4;
 /// Everything that training needs. What a step changes is in `state`.
 pub(crate) struct Training {
     pub(crate) recipe: Recipe,
-    /// Its autodiff form.
+    /// Where the network is, in its autodiff form.
     pub(crate) device: Device,
+    /// On further devices.
+    pub(crate) replicas: Replicas,
     /// Of training and of validation; they must be registered as Burn's metrics.
     pub(crate) scores: (Scores, Scores),
     pub(crate) schedule: Schedule,
@@ -195,7 +199,7 @@ impl Training {
         Ok(Fitted { epochs: self.state.progress.rows.clone(), best_epoch: rule.best_epoch, stopped })
     }
 
-    /// What is left of the epoch's batches: forward, loss, backward, and after every `accumulate` of them an update.
+    /// What is left of the epoch's batches: forward, loss, backward, on each device at once, and after every `accumulate` of them an update.
     fn train_epoch(&mut self, train: &TrainLoader<Classifier>, burn: &mut Burn) -> Result<()> {
         let epoch = self.state.progress.epoch();
         let start = LearnerEvent::StartSplit { epoch_number: epoch, total_items: train.num_items() };
@@ -209,34 +213,43 @@ impl Training {
         let mut gathered = Gathered::default();
         let (total, together) = (self.loader.batches_per_epoch() as u64, self.recipe.accumulate as u64);
         let mut batches = train.iter();
-        while let Some(batch) = clock.waiting_for(|| batches.next()) {
-            let mut batch = told(batch)?;
-            if let Some(start) = self.recipe.data.start_size {
-                let [.., height, width] = batch.images.dims();
-                let size = size_in(epoch, self.recipe.epochs, start, [height, width]);
-                batch.images = shrunk(batch.images, size);
+        loop {
+            let first = self.state.progress.position.batch;
+            let first_of_step = first - first % together;
+            let last_of_step = total.min(first_of_step + together);
+            let at_once = self.replicas.at_once().min(last_of_step - first) as usize;
+            let taken = clock.waiting_for(|| batches.by_ref().take(at_once).collect::<Result<Vec<_>, _>>());
+            let taken = told(taken)?;
+            if taken.is_empty() {
+                break;
             }
-            let number = self.state.progress.position.batch;
-            let first_of_step = number - number % together;
-            let share = 1.0 / together.min(total - first_of_step) as f64;
-            let places = batch.indices.clone();
+            let places: Vec<Vec<usize>> = taken.iter().map(|batch| batch.indices.clone()).collect();
+            let share = 1.0 / (last_of_step - first_of_step) as f64;
+            let works = (first..).zip(taken).map(|(number, batch)| {
+                let draws = (self.recipe.seed, (epoch as u64) << 32 | (number + 1));
+                Work { batch: self.grown(batch, epoch), share, draws }
+            });
 
             let before = self.state.network.model.valid();
-            noise::of_step(self.recipe.seed, (epoch as u64) << 32 | (number + 1));
-            let Lesson { loss, gradients, output } = self.state.network.learn(batch, share);
-            let wrong = told(not_finite(&self.state.network, &loss, &gradients))?;
-            if let Some(what) = wrong {
-                self.state.network.model = with_statistics_of(self.state.network.model.clone(), &before);
-                self.leave_out(what, number, &places, &mut guard)?;
-            } else {
-                guard.passed();
-                gathered.add(&self.state.network, gradients, together);
+            let lessons = self.replicas.learn(&self.state.network, works.collect());
+            let mut outputs = Vec::with_capacity(lessons.len());
+            for (lesson, places) in lessons.into_iter().zip(&places) {
+                let Lesson { loss, gradients, output } = lesson;
+                let number = self.state.progress.position.batch;
+                self.state.progress.position.batch += 1;
+                if let Some(what) = told(not_finite(&self.state.network, &loss, &gradients))? {
+                    self.state.network.model = with_statistics_of(self.state.network.model.clone(), &before);
+                    self.leave_out(what, number, places, &mut guard)?;
+                } else {
+                    guard.passed();
+                    gathered.add(&self.state.network, gradients, together);
+                    outputs.push((number + 1, output));
+                }
             }
             drop(before);
 
-            self.state.progress.position.batch += 1;
             let position = self.state.progress.position.batch;
-            let step_is_over = position.is_multiple_of(together) || position == total;
+            let step_is_over = position == last_of_step;
             let mut rate = None;
             if step_is_over {
                 let rate = rate.insert(rates.step()).clone();
@@ -246,15 +259,15 @@ impl Training {
                 self.state.progress.step += 1;
                 self.step_end(epoch)?;
             }
-            if wrong.is_none() {
-                let item = TrainingItem::new(output, batches.progress(), Some(position as usize), rate);
+            for (number, output) in outputs {
+                let item = TrainingItem::new(output, batches.progress(), Some(number as usize), rate.clone());
                 told(burn.events.process_train(LearnerEvent::ProcessedItem(item)))?;
             }
             if step_is_over {
                 let asked = self.stop.is_set() || burn.interrupter.should_stop();
                 let saves = asked || (guard.is_calm() && self.saver.is_due(self.state.progress.step)?);
                 if (saves || position == total) && !told(is_finite(&self.state.network.model.valid()))? {
-                    self.leave_out(WEIGHT, number, &places, &mut guard)?;
+                    self.leave_out(WEIGHT, position - 1, &places.concat(), &mut guard)?;
                 }
                 if saves {
                     self.state.progress.seconds = clock.seconds();
@@ -273,6 +286,16 @@ impl Training {
         self.state.progress.tally = self.scores.0.finished();
         self.frozen.end_epoch();
         Ok(())
+    }
+
+    /// The batch with its images at the size of the epoch.
+    fn grown(&self, mut batch: ImageBatch, epoch: usize) -> ImageBatch {
+        if let Some(start) = self.recipe.data.start_size {
+            let [.., height, width] = batch.images.dims();
+            let size = size_in(epoch, self.recipe.epochs, start, [height, width]);
+            batch.images = shrunk(batch.images, size);
+        }
+        batch
     }
 
     fn update(&mut self, gradients: GradientsParams, rate: ModuleLearningRate) {

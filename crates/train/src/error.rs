@@ -36,6 +36,23 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The devices cannot share a step.
+    #[error(
+        "{devices} devices compute a batch of a step each, so `accumulate` must be a multiple of {devices}; it is {accumulate}: for example \
+         --set accumulate={devices}, with {devices} times as many images a step"
+    )]
+    Devices {
+        /// How many there are.
+        devices: usize,
+        /// The batches of a step.
+        accumulate: usize,
+    },
+    /// A device has no numbers of the recipe's precision.
+    #[error("{device} does not compute in bfloat16; leave out `amp`, or choose another device")]
+    Precision {
+        /// The device.
+        device: String,
+    },
     /// Burn's learner stopped.
     #[error("training stopped: {0}")]
     Training(String),

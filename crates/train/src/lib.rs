@@ -26,6 +26,7 @@ mod picture;
 mod plan;
 mod progress;
 mod recipe;
+mod replicas;
 pub mod report;
 mod run;
 mod run_folder;
@@ -47,8 +48,8 @@ pub use objective::{Objective, Teacher};
 pub use plan::{Plan, augment_steps};
 pub use progress::{counting_bar, image_bar};
 pub use recipe::{
-    DataRecipe, DistillRecipe, LossKind, OptimKind, OptimRecipe, Recipe, ScheduleRecipe, ShippedRecipe,
-    StartRecipe, StopRecipe,
+    Amp, DataRecipe, DistillRecipe, LossKind, OptimKind, OptimRecipe, Pace, Recipe, ScheduleRecipe,
+    ShippedRecipe, StartRecipe, StopRecipe,
 };
 pub use report::EpochRow;
 pub use run::{MeasuredSource, Outcome, RunOptions, run, run_plan};

@@ -32,6 +32,11 @@ impl Objective {
         Self { teacher, ..self }
     }
 
+    /// The same on another device, which is no autodiff device.
+    pub(crate) fn to_device(&self, device: &Device) -> Self {
+        Self { teacher: self.teacher.as_ref().map(|teacher| teacher.to_device(device)), ..self.clone() }
+    }
+
     /// The mean over the batch, `[1]`, for `logits`, `[batch, classes]`.
     pub(crate) fn of(&self, logits: Tensor<2>, batch: &ImageBatch) -> Tensor<1> {
         let labels = self.of_labels(logits.clone(), batch);
@@ -80,6 +85,15 @@ impl Teacher {
             shift: values(&|c| (student.mean[c] - theirs.mean[c]) / theirs.std[c]),
             weight: recipe.weight,
             temperature: recipe.temperature,
+        }
+    }
+
+    fn to_device(&self, device: &Device) -> Self {
+        Self {
+            network: Arc::new(Model::clone(&self.network).to_device(device)),
+            scale: self.scale.clone().to_device(device),
+            shift: self.shift.clone().to_device(device),
+            ..self.clone()
         }
     }
 

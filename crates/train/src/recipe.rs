@@ -29,6 +29,7 @@ mod shipped;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use burn::tensor::FloatDType;
 use pyrograph_data::OnError;
 use pyrograph_data::transform::mix::Mixing;
 use serde::{Deserialize, Serialize};
@@ -37,7 +38,7 @@ use sha2::{Digest, Sha256};
 use self::keys::{elsewhere, unknown_or, unknown_text};
 pub use self::objective::{DistillRecipe, LossKind};
 pub use self::optim::{OptimKind, OptimRecipe};
-pub use self::schedule::ScheduleRecipe;
+pub use self::schedule::{Pace, ScheduleRecipe};
 pub use self::shipped::ShippedRecipe;
 use crate::{Error, Result};
 
@@ -78,6 +79,9 @@ pub struct Recipe {
     pub drop_path: f64,
     /// Whether what is cheap to compute is computed again for the gradients and not kept: less memory, more time, the same weights.
     pub gradient_checkpointing: bool,
+    /// Numbers of half the bits in which convolutions, linear layers and attention multiply while learning, where the device has them: `bf16`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amp: Option<Amp>,
     /// How much of the average of all weights so far each step keeps, 0 to below 1, as 0.999; then that average is what is measured and kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
@@ -91,8 +95,19 @@ pub struct Recipe {
     pub optim: OptimRecipe,
     /// The learning rate over time.
     pub schedule: ScheduleRecipe,
+    /// How often the schedule changes the rate: every `step`, or every `epoch`.
+    #[serde(skip_serializing_if = "Pace::is_step")]
+    pub schedule_by: Pace,
     /// When to stop before the last epoch.
     pub stop: StopRecipe,
+}
+
+/// Numbers of half the bits (<https://arxiv.org/abs/1710.03740>). Those with a small exponent would need losses to be scaled, and are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Amp {
+    /// bfloat16: the range of 32 bits, 8 bits of precision.
+    Bf16,
 }
 
 /// Which images, and how they are prepared.
@@ -172,12 +187,14 @@ impl Default for Recipe {
             dropout: 0.0,
             drop_path: 0.0,
             gradient_checkpointing: false,
+            amp: None,
             ema: None,
             start: StartRecipe::default(),
             distill: DistillRecipe::default(),
             data: DataRecipe::default(),
             optim: OptimRecipe::default(),
             schedule: ScheduleRecipe::Cosine { warmup_epochs: 0.5 },
+            schedule_by: Pace::Step,
             stop: StopRecipe::default(),
         }
     }
@@ -332,6 +349,11 @@ impl Recipe {
         let mut settings = BTreeMap::new();
         flatten("", &table, &mut settings);
         Ok(settings)
+    }
+
+    /// What layers multiply in while learning, if not in the numbers of their weights.
+    pub(crate) fn products_in(&self) -> Option<FloatDType> {
+        self.amp.map(|Amp::Bf16| FloatDType::BF16)
     }
 
     /// Whether every value is in its range.

@@ -20,6 +20,7 @@ use crate::optimizer::{learning_rates, optimizer};
 use crate::picture::png;
 use crate::plan::thousands;
 use crate::progress::{Progress, image_bar};
+use crate::replicas::Replicas;
 use crate::report::{MistakePicture, Report};
 use crate::run_folder::{Found, Measured, line, metrics_text, read_metrics};
 use crate::saver::{Results, Saver, publish};
@@ -38,7 +39,10 @@ const MISTAKES: usize = 24;
 pub struct RunOptions {
     /// Where tensors live.
     pub device: Device,
-    /// The device by the name the user gave it, for the report.
+    /// Further devices, for batches of the same step: `accumulate` of the recipe must be a multiple of how many there are in all. The results of one
+    /// device, but that running statistics are those of the batches on the first device.
+    pub more_devices: Vec<Device>,
+    /// The devices by the name the user gave them, for the report.
     pub device_name: String,
     /// Threads that read and decode images.
     pub threads: usize,
@@ -88,6 +92,7 @@ impl Default for RunOptions {
     fn default() -> Self {
         Self {
             device: Device::default(),
+            more_devices: Vec::new(),
             device_name: "default".into(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             out: None,
@@ -234,12 +239,15 @@ fn fit(
     mut callbacks: Vec<Box<dyn Callback>>,
 ) -> Result<Fitted> {
     let recipe = &plan.recipe;
-    let mut device = options.device.clone().autodiff();
-    if recipe.gradient_checkpointing {
-        device = device.gradient_checkpointing();
-    }
+    check_devices(recipe, options)?;
+    let learning = |device: &Device| match device.clone().autodiff() {
+        device if recipe.gradient_checkpointing => device.gradient_checkpointing(),
+        device => device,
+    };
+    let device = learning(&options.device);
     let steps = train.batches_per_epoch().div_ceil(recipe.accumulate);
-    let schedule = Schedule::new(recipe.optim.lr, &recipe.schedule, recipe.epochs, steps);
+    let schedule =
+        Schedule::new(recipe.optim.lr, &recipe.schedule, recipe.epochs, steps).by(recipe.schedule_by);
     let mut state = begin(plan, &device, &train)?;
     if found == Found::Unfinished {
         state = go_on(state, folder, options)?;
@@ -259,7 +267,9 @@ fn fit(
         state.optimizer.clone(),
         learning_rates(&recipe.optim, &state.network.model, &schedule),
     );
+    let others = options.more_devices.iter().map(learning).collect();
     let strategy = Arc::new(EpochLoop::new(Training {
+        replicas: Replicas::new(&state.network, device.clone(), others),
         recipe: recipe.clone(),
         device: device.clone(),
         scores: scores.clone(),
@@ -296,6 +306,20 @@ fn fit(
     }
 }
 
+/// Whether the devices can do what the recipe asks for.
+fn check_devices(recipe: &Recipe, options: &RunOptions) -> Result<()> {
+    let devices = 1 + options.more_devices.len();
+    if !recipe.accumulate.is_multiple_of(devices) {
+        return Err(Error::Devices { devices, accumulate: recipe.accumulate });
+    }
+    let dtype = recipe.products_in();
+    let lacking = |device: &&Device| dtype.is_some_and(|dtype| !device.supports_dtype(dtype));
+    match std::iter::once(&options.device).chain(&options.more_devices).find(lacking) {
+        Some(_) => Err(Error::Precision { device: options.device_name.clone() }),
+        None => Ok(()),
+    }
+}
+
 /// The state before the first step.
 fn begin(plan: &Plan, device: &Device, train: &Loader) -> Result<TrainState> {
     let recipe = &plan.recipe;
@@ -306,7 +330,8 @@ fn begin(plan: &Plan, device: &Device, train: &Loader) -> Result<TrainState> {
     Ok(TrainState {
         optimizer: optimizer(&recipe.optim, &model),
         ema: recipe.ema.map(Ema::new),
-        network: Classifier::new(model, Objective::new(recipe).with_teacher(teacher)),
+        network: Classifier::new(model, Objective::new(recipe).with_teacher(teacher))
+            .with_products(recipe.products_in()),
         progress: train_state::Progress::new(train.position(0, 0), plan.model.classes()),
     })
 }

@@ -2,7 +2,7 @@
 
 use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 
-use crate::{EpochRow, ScheduleRecipe};
+use crate::{EpochRow, Pace, ScheduleRecipe};
 
 /// A learning rate schedule in closed form: a step's rate depends on its number alone, and for some on what earlier epochs have reached, so that
 /// a run can start at any step.
@@ -15,6 +15,8 @@ pub struct Schedule {
     warmup_steps: u64,
     total_steps: u64,
     shape: Shape,
+    steps_per_epoch: u64,
+    pace: Pace,
     step: u64,
 }
 
@@ -74,8 +76,16 @@ impl Schedule {
             warmup_steps: steps(recipe.warmup_epochs()),
             total_steps: (epochs * steps_per_epoch) as u64,
             shape,
+            steps_per_epoch: steps_per_epoch.max(1) as u64,
+            pace: Pace::Step,
             step: 0,
         }
+    }
+
+    /// The same, changing the rate at this pace.
+    #[must_use]
+    pub fn by(self, pace: Pace) -> Self {
+        Self { pace, ..self }
     }
 
     /// The same, of which `step` is the next step.
@@ -109,6 +119,17 @@ impl Schedule {
     /// The learning rate of step `step`, counted from 0.
     #[must_use]
     pub fn at(&self, step: u64) -> f64 {
+        match self.pace {
+            Pace::Step => self.at_step(step),
+            Pace::Epoch => {
+                let first = step - step % self.steps_per_epoch;
+                let last = first + self.steps_per_epoch - 1;
+                self.at_step(if first < self.warmup_steps { last.min(self.warmup_steps - 1) } else { first })
+            }
+        }
+    }
+
+    fn at_step(&self, step: u64) -> f64 {
         // 0 to 1 along half a cosine.
         let turn = |share: f64| 0.5 * (1.0 - (std::f64::consts::PI * share.min(1.0)).cos());
         if let Shape::OneCycle = self.shape {
@@ -184,6 +205,14 @@ mod tests {
         assert_eq!((rates[0], rates[50]), (0.1, 0.05));
         assert!(rates[99] < 1e-4 && rates[99] > 0.0);
         assert!(rates.windows(2).all(|pair| pair[1] <= pair[0]));
+    }
+
+    #[test]
+    fn by_epoch_the_rate_stays_within_one() {
+        let recipe = ScheduleRecipe::Cosine { warmup_epochs: 2.0 };
+        let schedule = Schedule::new(0.1, &recipe, 4, 3).by(Pace::Epoch);
+        let rates: Vec<f64> = (0..12).map(|step| (schedule.at(step) * 1e6).round() / 1e6).collect();
+        assert_eq!(rates, [0.05, 0.05, 0.05, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05]);
     }
 
     #[test]

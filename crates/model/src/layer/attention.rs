@@ -6,6 +6,7 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{DType, Device, Tensor};
 
 use super::{Linear, LinearConfig, LinearInit};
+use crate::precision::{rounded, widened};
 use crate::trace::{self, Event};
 use crate::{InitRng, is_host};
 
@@ -58,12 +59,13 @@ pub fn attend(qkv: &Tensor<4>, bias: Option<Tensor<4>>) -> Tensor<4> {
     let output = if exact && bias.is_none() && !device.is_autodiff() {
         burn::tensor::module::attention(query, key, value, None, None, AttentionModuleOptions::default())
     } else {
-        let scores = (query * (width as f64).sqrt().recip()).matmul(key.transpose());
+        let product = |a: Tensor<4>, b: Tensor<4>| widened(rounded(a).matmul(rounded(b)), qkv.dtype());
+        let scores = product(query * (width as f64).sqrt().recip(), key.transpose());
         let scores = match bias {
             Some(bias) => scores + bias,
             None => scores,
         };
-        softmax(scores, 3).matmul(value)
+        product(softmax(scores, 3), value)
     };
     trace::report(|| Event {
         kind: "Attention",

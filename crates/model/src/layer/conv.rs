@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::init::{Draw, InitRng};
 use crate::ops::convolve;
+use crate::precision::{rounded, widened};
 use crate::trace::{self, Event};
 
 /// Configuration of a [`Conv2d`] with square kernels, PyTorch's defaults and no bias.
@@ -134,7 +135,9 @@ impl Conv2d {
             }
         };
         let options = ConvOptions::new([self.stride; 2], padding, [self.dilation; 2], self.groups);
-        let output = convolve(input, self.weight.val(), self.bias.as_ref().map(Param::val), options);
+        let dtype = input.dtype();
+        let bias = self.bias.as_ref().map(|bias| rounded(bias.val()));
+        let output = widened(convolve(rounded(input), rounded(self.weight.val()), bias, options), dtype);
         trace::report(|| {
             let [_, inputs, height, width] = self.weight.dims();
             let shape = output.dims();

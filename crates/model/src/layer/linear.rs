@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
 use crate::init::{Draw, InitRng};
+use crate::precision::{rounded, widened};
 use crate::trace::{self, Event};
 
 /// Configuration of a [`Linear`].
@@ -71,8 +72,10 @@ impl Linear {
     /// - input: `[…, inputs]`
     /// - output: `[…, outputs]`
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        let output =
-            burn::tensor::module::linear(input, self.weight.val(), self.bias.as_ref().map(Param::val));
+        let dtype = input.dtype();
+        let bias = self.bias.as_ref().map(|bias| rounded(bias.val()));
+        let output = burn::tensor::module::linear(rounded(input), rounded(self.weight.val()), bias);
+        let output = widened(output, dtype);
         trace::report(|| {
             let shape = output.dims();
             let [inputs, outputs] = self.weight.dims();

@@ -3,7 +3,9 @@
 use crate::Error;
 
 /// Keys that are tables within tables, by their whole names.
-const KEYS: [&str; 46] = [
+const KEYS: [&str; 48] = [
+    "schedule_by",
+    "amp",
     "distill.teacher",
     "distill.weight",
     "distill.temperature",

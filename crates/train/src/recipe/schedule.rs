@@ -71,6 +71,23 @@ pub enum ScheduleRecipe {
     },
 }
 
+/// How often a schedule changes the learning rate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pace {
+    /// Every step.
+    #[default]
+    Step,
+    /// Every epoch: while it rises to the rate that a step at the epoch's end would have, afterwards to that of its first step.
+    Epoch,
+}
+
+impl Pace {
+    pub(super) fn is_step(&self) -> bool {
+        *self == Self::Step
+    }
+}
+
 fn tenth() -> f64 {
     0.1
 }
