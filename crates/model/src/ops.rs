@@ -4,21 +4,37 @@
 
 #[cfg(feature = "flex")]
 mod convolution;
+#[cfg(feature = "flex")]
+mod depthwise;
 mod differentiation;
 #[cfg(feature = "flex")]
+mod direct;
+#[cfg(feature = "flex")]
+mod direct_weight;
+#[cfg(feature = "flex")]
 mod gemm;
+#[cfg(feature = "flex")]
+mod geometry;
 #[cfg(feature = "flex")]
 mod normalization;
 #[cfg(feature = "flex")]
 mod patches;
 #[cfg(feature = "flex")]
+mod planes;
+#[cfg(feature = "flex")]
 mod pooling;
+#[cfg(feature = "flex")]
+mod products;
 #[cfg(feature = "flex")]
 mod simd;
 #[cfg(feature = "flex")]
 mod sums;
 #[cfg(all(test, feature = "flex"))]
 mod tests;
+#[cfg(feature = "flex")]
+mod transpose;
+#[cfg(feature = "flex")]
+mod unfolded;
 
 #[cfg(feature = "flex")]
 use burn::backend::ops::ModuleOps;

@@ -1,160 +1,46 @@
-//! Convolutions of 32-bit numbers on the CPU as products of matrices, a few output rows at a time so that what they work on stays in the cache.
-//!
-//! Work is cut by shapes alone, so that results do not depend on the number of threads.
+//! Convolutions of 32-bit numbers on the CPU: which way is the fastest for a shape.
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, TensorData};
-use rayon::prelude::*;
 
-use super::gemm::{Strides, multiply};
+use super::geometry::Geometry;
 use super::normalization::{images, vector};
-use super::patches::{Rows, gather, scatter};
 use super::sums::of_channels;
+use super::{depthwise, direct, direct_weight, unfolded};
 
 type FlexTensor = FloatTensor<Flex>;
 
-/// Elements of the matrix of patches that are made at a time: 1 MiB.
-const PATCHES: usize = 1 << 18;
-
-/// Pieces that a weight's gradient is cut into, to be computed at once.
-const PIECES: usize = 16;
-
-/// A convolution whose every output sees the image with at least its padding.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Geometry {
-    batch: usize,
-    groups: usize,
-    /// Channels of a group, in and out.
-    inputs: usize,
-    outputs: usize,
-    /// Height and width of what goes in.
-    pub(super) size: [usize; 2],
-    pub(super) kernel: [usize; 2],
-    pub(super) stride: [usize; 2],
-    pub(super) padding: [usize; 2],
-    pub(super) dilation: [usize; 2],
-    /// Height and width of what comes out.
-    pub(super) out: [usize; 2],
-}
-
-impl Geometry {
-    /// That of a convolution of 32-bit numbers that is worth it; the rest is Burn's.
-    fn new(x: &FlexTensor, weight: &FlexTensor, options: &ConvOptions<2>) -> Option<Self> {
-        let (x_shape, w_shape) = (x.layout().shape(), weight.layout().shape());
-        let [batch, channels, height, width] = x_shape.dims::<4>();
-        let [outputs, inputs, down, along] = w_shape.dims::<4>();
-        let (size, kernel, padding) = ([height, width], [down, along], options.padding_begin());
-        let mut out = [0; 2];
-        for (n, out) in out.iter_mut().enumerate() {
-            let seen = options.dilation[n] * kernel[n].checked_sub(1)? + 1;
-            *out = (size[n] + 2 * padding[n]).checked_sub(seen)? / options.stride[n].max(1) + 1;
-        }
-        let is_plain = [x, weight].iter().all(|tensor| tensor.dtype() == DType::F32)
-            && !options.is_asymmetric()
-            && batch * channels * height * width * outputs * inputs > 0
-            && options.stride.iter().chain(&options.dilation).all(|&step| step > 0);
-        // Burn has loops without a product for kernels that see one channel.
-        let is_deep = inputs > 1 || options.groups == 1;
-        (is_plain && is_deep).then(|| Self {
-            batch,
-            groups: options.groups,
-            inputs,
-            outputs: outputs / options.groups,
-            size,
-            kernel,
-            stride: options.stride,
-            padding,
-            dilation: options.dilation,
-            out,
-        })
+/// The geometry of a convolution of 32-bit numbers that is worth it; the rest is Burn's.
+fn geometry(x: &FlexTensor, weight: &FlexTensor, options: &ConvOptions<2>) -> Option<Geometry> {
+    let (x_shape, w_shape) = (x.layout().shape(), weight.layout().shape());
+    let [batch, channels, height, width] = x_shape.dims::<4>();
+    let [outputs, inputs, down, along] = w_shape.dims::<4>();
+    let (size, kernel, padding) = ([height, width], [down, along], options.padding_begin());
+    let mut out = [0; 2];
+    for (n, out) in out.iter_mut().enumerate() {
+        let seen = options.dilation[n] * kernel[n].checked_sub(1)? + 1;
+        *out = (size[n] + 2 * padding[n]).checked_sub(seen)? / options.stride[n].max(1) + 1;
     }
-
-    /// Elements of an image that goes in.
-    fn image(&self) -> usize {
-        self.groups * self.inputs * self.area()
-    }
-
-    /// Elements of an image that comes out.
-    fn result(&self) -> usize {
-        self.groups * self.outputs * self.pixels()
-    }
-
-    /// Pixels of a channel that goes in.
-    fn area(&self) -> usize {
-        self.size[0] * self.size[1]
-    }
-
-    /// Pixels of a channel that comes out.
-    fn pixels(&self) -> usize {
-        self.out[0] * self.out[1]
-    }
-
-    /// Elements of a kernel in a channel.
-    fn elements(&self) -> usize {
-        self.kernel[0] * self.kernel[1]
-    }
-
-    /// What an output pixel sees of a group.
-    fn patch(&self) -> usize {
-        self.inputs * self.elements()
-    }
-
-    /// Whether patches are the image's own pixels.
-    fn is_pointwise(&self) -> bool {
-        self.elements() == 1 && self.stride == [1; 2] && self.padding == [0; 2]
-    }
-
-    /// Output rows of which the patches, of so many elements, are made at a time, and images of which they are all made at once where those are
-    /// small.
-    fn tiles(&self, patch: usize) -> (usize, usize) {
-        let pixels = (PATCHES / patch).clamp(64, 1024);
-        let rows = (pixels / self.out[1]).clamp(1, self.out[0]);
-        let images = (pixels / self.pixels()).clamp(1, self.batch.div_ceil(4));
-        (rows, images)
-    }
-
-    /// Its output rows, so many at a time.
-    fn bands(&self, rows: usize) -> impl Iterator<Item = Rows> + use<> {
-        let height = self.out[0];
-        (0..height).step_by(rows).map(move |first| Rows { first, count: rows.min(height - first) })
-    }
-
-    fn all_rows(&self) -> Rows {
-        Rows { first: 0, count: self.out[0] }
-    }
-
-    /// The geometry that takes gradients of what comes out of this one, at every pixel, to those of what goes in.
-    fn reversed(&self) -> Option<Self> {
-        let mut padding = [0; 2];
-        for (n, padding) in padding.iter_mut().enumerate() {
-            *padding = (self.dilation[n] * (self.kernel[n] - 1)).checked_sub(self.padding[n])?;
-        }
-        (self.stride == [1; 2]).then_some(Self {
-            inputs: self.outputs,
-            outputs: self.inputs,
-            size: self.out,
-            out: self.size,
-            padding,
-            ..*self
-        })
-    }
-}
-
-/// What a thread works with.
-#[derive(Default)]
-struct Scratch {
-    patches: Vec<f32>,
-    products: Vec<f32>,
-}
-
-/// The first `length` elements, whatever they hold.
-fn room(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
-    if buffer.len() < length {
-        buffer.resize(length, 0.0);
-    }
-    &mut buffer[..length]
+    let is_plain = [x, weight].iter().all(|tensor| tensor.dtype() == DType::F32)
+        && !options.is_asymmetric()
+        && batch * channels * height * width * outputs * inputs > 0
+        && options.stride.iter().chain(&options.dilation).all(|&step| step > 0);
+    // Burn has loops for kernels that see one channel of many and give several.
+    let is_known = inputs > 1 || options.groups == 1 || outputs == options.groups;
+    (is_plain && is_known).then(|| Geometry {
+        batch,
+        groups: options.groups,
+        inputs,
+        outputs: outputs / options.groups,
+        size,
+        kernel,
+        stride: options.stride,
+        padding,
+        dilation: options.dilation,
+        out,
+    })
 }
 
 pub(super) fn forward(
@@ -163,7 +49,7 @@ pub(super) fn forward(
     bias: Option<&FlexTensor>,
     options: &ConvOptions<2>,
 ) -> Option<FlexTensor> {
-    let g = Geometry::new(x, weight, options)?;
+    let g = geometry(x, weight, options)?;
     let (x, weight, bias) = (x.to_contiguous(), weight.to_contiguous(), bias.map(FlexTensor::to_contiguous));
     let bias = match &bias {
         Some(bias) => Some(bias.as_slice::<f32>()?),
@@ -179,12 +65,13 @@ pub(super) fn x_backward(
     gradient: &FlexTensor,
     options: &ConvOptions<2>,
 ) -> Option<FlexTensor> {
-    let g = Geometry::new(x, weight, options)?;
+    let g = geometry(x, weight, options)?;
     let (weight, gradient) = (weight.to_contiguous(), gradient.to_contiguous());
     let (weight, gradient) = (weight.as_slice()?, gradient.as_slice()?);
     let of_x = match g.reversed() {
         Some(reversed) => correlate(&reversed, gradient, &reversed_kernels(&g, weight), None),
-        None => spread(&g, gradient, weight),
+        None if depthwise::is_one(&g) => depthwise::spread(&g, gradient, weight),
+        None => unfolded::spread(&g, gradient, weight),
     };
     Some(tensor(of_x, [g.batch, g.groups * g.inputs, g.size[0], g.size[1]]))
 }
@@ -195,9 +82,16 @@ pub(super) fn weight_backward(
     gradient: &FlexTensor,
     options: &ConvOptions<2>,
 ) -> Option<FlexTensor> {
-    let g = Geometry::new(x, weight, options)?;
+    let g = geometry(x, weight, options)?;
     let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
-    let of_weight = compare(&g, x.as_slice()?, gradient.as_slice()?);
+    let (x, gradient) = (x.as_slice()?, gradient.as_slice()?);
+    let of_weight = if depthwise::is_one(&g) {
+        depthwise::compare(&g, x, gradient)
+    } else if direct::is_worth_it(&g) {
+        direct_weight::compare(&g, x, gradient)
+    } else {
+        unfolded::compare(&g, x, gradient)
+    };
     Some(tensor(of_weight, [g.groups * g.outputs, g.inputs, g.kernel[0], g.kernel[1]]))
 }
 
@@ -210,83 +104,14 @@ fn tensor(values: Vec<f32>, shape: [usize; 4]) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }
 
-/// The convolution itself: kernels times patches.
+/// The convolution itself.
 fn correlate(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
-    let mut out = vec![0.0; g.batch * g.result()];
-    let (rows, images) = g.tiles(g.patch());
-    let works = out.par_chunks_mut(images * g.result()).zip(x.par_chunks(images * g.image()));
-    works.for_each_init(Scratch::default, |scratch, (out, x)| {
-        for group in 0..g.groups {
-            let kernels = &weight[group * g.outputs * g.patch()..][..g.outputs * g.patch()];
-            let bias = bias.map(|bias| &bias[group * g.outputs..][..g.outputs]);
-            if images == 1 {
-                let out = &mut out[group * g.outputs * g.pixels()..][..g.outputs * g.pixels()];
-                let x = &x[group * g.inputs * g.area()..][..g.inputs * g.area()];
-                correlate_bands(g, rows, x, (kernels, bias), out, &mut scratch.patches);
-            } else {
-                correlate_images(g, group, x, (kernels, bias), out, scratch);
-            }
-        }
-    });
-    out
-}
-
-/// A group of one image, some rows at a time.
-fn correlate_bands(
-    g: &Geometry,
-    rows: usize,
-    x: &[f32],
-    (kernels, bias): (&[f32], Option<&[f32]>),
-    out: &mut [f32],
-    patches: &mut Vec<f32>,
-) {
-    if let Some(bias) = bias {
-        out.chunks_exact_mut(g.pixels()).zip(bias).for_each(|(channel, bias)| channel.fill(*bias));
-    }
-    for band in g.bands(rows) {
-        let (begin, pixels) = (band.first * g.out[1], band.count * g.out[1]);
-        let seen = if g.is_pointwise() {
-            (&x[begin..], Strides::rows(g.pixels()))
-        } else {
-            let patches = room(patches, g.patch() * pixels);
-            gather(g, x, band, patches, pixels);
-            (&*patches, Strides::rows(pixels))
-        };
-        let shape = [g.outputs, g.patch(), pixels];
-        let out = (&mut out[begin..], Strides::rows(g.pixels()));
-        multiply(shape, (kernels, Strides::rows(g.patch())), seen, out, bias.is_some());
-    }
-}
-
-/// A group of several small images at once.
-fn correlate_images(
-    g: &Geometry,
-    group: usize,
-    x: &[f32],
-    (kernels, bias): (&[f32], Option<&[f32]>),
-    out: &mut [f32],
-    scratch: &mut Scratch,
-) {
-    let pixels = g.pixels();
-    let columns = x.len() / g.image() * pixels;
-    let patches = room(&mut scratch.patches, g.patch() * columns);
-    for (n, image) in x.chunks_exact(g.image()).enumerate() {
-        let channels = &image[group * g.inputs * g.area()..][..g.inputs * g.area()];
-        gather(g, channels, g.all_rows(), &mut patches[n * pixels..], columns);
-    }
-    let products = room(&mut scratch.products, g.outputs * columns);
-    let shape = [g.outputs, g.patch(), columns];
-    let strides = Strides::rows(columns);
-    multiply(shape, (kernels, Strides::rows(g.patch())), (patches, strides), (products, strides), false);
-    for (n, image) in out.chunks_exact_mut(g.result()).enumerate() {
-        let channels = image[group * g.outputs * pixels..].chunks_exact_mut(pixels);
-        for (k, (to, from)) in channels.zip(products.chunks_exact(columns)).enumerate() {
-            let from = &from[n * pixels..][..pixels];
-            match bias {
-                Some(bias) => to.iter_mut().zip(from).for_each(|(to, from)| *to = from + bias[k]),
-                None => to.copy_from_slice(from),
-            }
-        }
+    if depthwise::is_one(g) {
+        depthwise::correlate(g, x, weight, bias)
+    } else if direct::is_worth_it(g) {
+        direct::correlate(g, x, weight, bias)
+    } else {
+        unfolded::correlate(g, x, weight, bias)
     }
 }
 
@@ -303,132 +128,4 @@ fn reversed_kernels(g: &Geometry, weight: &[f32]) -> Vec<f32> {
         }
     }
     reversed
-}
-
-/// The gradient of what goes in where the window steps over pixels: each output's share goes back to the patch that it has seen.
-fn spread(g: &Geometry, gradient: &[f32], weight: &[f32]) -> Vec<f32> {
-    let mut of_x = vec![0.0; g.batch * g.image()];
-    let (_, images) = g.tiles(g.patch());
-    let works = of_x.par_chunks_mut(images * g.image()).zip(gradient.par_chunks(images * g.result()));
-    works.for_each_init(Scratch::default, |scratch, (of_x, gradient)| {
-        let pixels = g.pixels();
-        let columns = gradient.len() / g.result() * pixels;
-        for group in 0..g.groups {
-            let kernels = &weight[group * g.outputs * g.patch()..][..g.outputs * g.patch()];
-            let gradient = side_by_side(g, group, gradient, &mut scratch.products);
-            let patches = room(&mut scratch.patches, g.patch() * columns);
-            let strides = Strides::rows(columns);
-            let kernels = (kernels, Strides::rows(g.patch()).transposed());
-            multiply(
-                [g.patch(), g.outputs, columns],
-                kernels,
-                (gradient, strides),
-                (patches, strides),
-                false,
-            );
-            for (n, image) in of_x.chunks_exact_mut(g.image()).enumerate() {
-                let channels = &mut image[group * g.inputs * g.area()..][..g.inputs * g.area()];
-                scatter(g, channels, g.all_rows(), &patches[n * pixels..], columns);
-            }
-        }
-    });
-    of_x
-}
-
-/// A group's gradients of several images as one matrix with a row for each channel.
-fn side_by_side<'a>(g: &Geometry, group: usize, gradient: &'a [f32], room_: &'a mut Vec<f32>) -> &'a [f32] {
-    let pixels = g.pixels();
-    let images = gradient.len() / g.result();
-    let first = group * g.outputs * pixels;
-    if images == 1 {
-        return &gradient[first..][..g.outputs * pixels];
-    }
-    let columns = images * pixels;
-    let beside = room(room_, g.outputs * columns);
-    for (n, image) in gradient.chunks_exact(g.result()).enumerate() {
-        let channels = image[first..].chunks_exact(pixels);
-        for (to, from) in beside.chunks_exact_mut(columns).zip(channels) {
-            to[n * pixels..][..pixels].copy_from_slice(from);
-        }
-    }
-    beside
-}
-
-/// The gradient of the weight: gradients of what comes out times what each output has seen, summed over pixels and images.
-fn compare(g: &Geometry, x: &[f32], gradient: &[f32]) -> Vec<f32> {
-    let elements = g.elements();
-    // A piece is of some input channels and some images.
-    let channels = (288 / elements).clamp(1, g.inputs);
-    let blocks = g.inputs.div_ceil(channels);
-    let chunks = PIECES.div_ceil(g.groups * blocks).min(g.batch);
-    let images = g.batch.div_ceil(chunks);
-    let chunks = g.batch.div_ceil(images);
-    let pieces: Vec<Vec<f32>> = (0..g.groups * blocks * chunks)
-        .into_par_iter()
-        .map_init(Scratch::default, |scratch, piece| {
-            let (chunk, block, group) = (piece % chunks, piece / chunks % blocks, piece / chunks / blocks);
-            let first = chunk * images;
-            let last = (first + images).min(g.batch);
-            let inputs = block * channels..((block + 1) * channels).min(g.inputs);
-            let x = &x[first * g.image()..last * g.image()];
-            let gradient = &gradient[first * g.result()..last * g.result()];
-            compare_piece(g, group, inputs, x, gradient, scratch)
-        })
-        .collect();
-    let mut of_weight = vec![0.0; g.groups * g.outputs * g.patch()];
-    for (of_block, pieces) in pieces.chunks_exact(chunks).enumerate() {
-        let (block, group) = (of_block % blocks, of_block / blocks);
-        let begin = block * channels * elements;
-        let width = (channels * elements).min(g.patch() - begin);
-        let rows = of_weight[group * g.outputs * g.patch()..].chunks_exact_mut(g.patch());
-        for (output, row) in rows.take(g.outputs).enumerate() {
-            let row = &mut row[begin..begin + width];
-            for piece in pieces {
-                let part = &piece[output * width..][..width];
-                row.iter_mut().zip(part).for_each(|(sum, part)| *sum += *part);
-            }
-        }
-    }
-    of_weight
-}
-
-/// The part of the gradient that belongs to some input channels of a group, over some images: `[outputs, channels · elements]`.
-fn compare_piece(
-    g: &Geometry,
-    group: usize,
-    inputs: std::ops::Range<usize>,
-    x: &[f32],
-    gradient: &[f32],
-    scratch: &mut Scratch,
-) -> Vec<f32> {
-    let (pixels, width) = (g.pixels(), inputs.len() * g.elements());
-    let channels = (group * g.inputs + inputs.start) * g.area()..(group * g.inputs + inputs.end) * g.area();
-    let mut sum = vec![0.0; g.outputs * width];
-    let (rows, images) = (((256 / g.out[1]).clamp(1, g.out[0])), (256 / pixels).max(1));
-    let works = x.chunks(images * g.image()).zip(gradient.chunks(images * g.result()));
-    for (x, gradient) in works {
-        let columns = x.len() / g.image() * pixels;
-        let beside = side_by_side(g, group, gradient, &mut scratch.products);
-        // Every band of rows of one image, or all of several.
-        let bands: &mut dyn Iterator<Item = Rows> =
-            if images == 1 { &mut g.bands(rows) } else { &mut std::iter::once(g.all_rows()) };
-        for band in bands {
-            let (begin, seen) =
-                (band.first * g.out[1], if images == 1 { band.count * g.out[1] } else { columns });
-            // Rows that are a power of two apart would all fall on the same lines of the cache.
-            let apart = seen + 16;
-            let patches = room(&mut scratch.patches, width * apart);
-            for (n, image) in x.chunks_exact(g.image()).enumerate() {
-                gather(g, &image[channels.clone()], band, &mut patches[n * pixels..], apart);
-            }
-            multiply(
-                [g.outputs, seen, width],
-                (&beside[begin..], Strides::rows(columns)),
-                (patches, Strides::rows(apart).transposed()),
-                (&mut sum, Strides::rows(width)),
-                true,
-            );
-        }
-    }
-    sum
 }

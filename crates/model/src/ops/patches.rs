@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::convolution::Geometry;
+use super::geometry::Geometry;
 
 /// Output rows of one image.
 #[derive(Clone, Copy)]

@@ -67,7 +67,33 @@ fn convolutions_and_their_gradients_are_those_of_burn_in_64_bits() {
         ("one row", case([2, 3, 1, 40], [4, 3, 1, 5], [one, [0, 2], one], 1)),
         ("one pixel", case([6, 5, 1, 1], [4, 5, 3, 3], [one, one, one], 1)),
         ("many channels", case([2, 70, 6, 5], [66, 70, 3, 3], [one, one, one], 1)),
+        // Large enough to be summed in registers, with rows of every length and blocks of channels that are not full.
+        ("rows of one", case([80, 24, 4, 1], [9, 24, 3, 1], [one, [1, 0], one], 1)),
+        ("rows of two", case([40, 16, 5, 2], [16, 16, 3, 3], [one, one, one], 1)),
+        ("rows of three", case([30, 13, 4, 3], [17, 13, 3, 2], [one, [1, 1], one], 1)),
+        ("rows of five", case([17, 10, 5, 5], [33, 10, 3, 3], [one, one, one], 1)),
+        ("rows of six", case([9, 10, 6, 6], [70, 10, 3, 3], [one, one, one], 1)),
+        ("rows of seven", case([9, 40, 7, 7], [40, 40, 3, 3], [one, one, one], 1)),
+        ("rows of ten", case([3, 16, 11, 10], [8, 16, 3, 3], [one, one, one], 1)),
+        ("rows of thirteen", case([4, 7, 9, 13], [24, 7, 5, 5], [one, [2, 2], one], 1)),
+        ("long rows", case([1, 5, 40, 67], [10, 5, 7, 7], [one, [3, 3], one], 1)),
+        ("long rows with steps", case([1, 3, 61, 70], [16, 3, 7, 7], [[2, 2], [3, 3], one], 1)),
+        ("many channels with steps", case([7, 40, 15, 14], [36, 40, 3, 3], [[2, 3], one, one], 1)),
+        ("steps over most", case([9, 16, 25, 26], [8, 16, 2, 3], [[4, 5], [0, 2], one], 1)),
+        ("a kernel of one row", case([2, 16, 12, 19], [32, 16, 1, 7], [one, [0, 3], one], 1)),
+        ("a kernel of one column", case([2, 16, 12, 19], [32, 16, 7, 1], [one, [3, 0], one], 1)),
+        ("rows apart", case([2, 16, 12, 19], [12, 16, 3, 3], [one, [2, 1], [2, 1]], 1)),
+        ("no zeros", case([3, 8, 19, 17], [20, 8, 3, 3], [one, [0, 0], one], 1)),
+        ("large groups", case([5, 24, 9, 9], [30, 8, 3, 3], [one, one, one], 3)),
+        ("large groups with steps", case([9, 24, 12, 11], [24, 8, 3, 3], [[2, 2], one, one], 3)),
         ("depthwise", case([2, 6, 9, 9], [6, 1, 3, 3], [one, one, one], 6)),
+        ("depthwise, several outputs", case([2, 6, 9, 9], [12, 1, 3, 3], [one, one, one], 6)),
+        ("depthwise, long rows", case([3, 5, 9, 70], [5, 1, 5, 5], [one, [2, 2], one], 5)),
+        ("depthwise with steps", case([3, 20, 14, 15], [20, 1, 5, 5], [[2, 2], [2, 2], one], 20)),
+        ("depthwise with wide steps", case([2, 9, 23, 31], [9, 1, 3, 3], [[3, 4], [1, 0], one], 9)),
+        ("depthwise, apart", case([2, 9, 13, 18], [9, 1, 3, 3], [one, [2, 3], [2, 3]], 9)),
+        ("depthwise, wide zeros", case([2, 4, 3, 3], [4, 1, 2, 2], [one, [4, 5], one], 4)),
+        ("depthwise on one pixel", case([2, 40, 1, 1], [40, 1, 3, 3], [one, one, one], 40)),
     ];
     for (name, case) in &cases {
         let ours = all(case, DType::F32, convolve);
@@ -94,14 +120,22 @@ fn views_are_convolved_like_copies() {
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
-    let case = case([7, 20, 13, 12], [24, 20, 3, 3], [[1, 1], [1, 1], [1, 1]], 1);
-    let by = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| all(&case, DType::F32, convolve))
-    };
-    let one = by(1);
-    assert_eq!(one, by(2));
-    assert_eq!(one, by(5));
+    let one = [1, 1];
+    let cases = [
+        case([7, 20, 13, 12], [24, 20, 3, 3], [one, one, one], 1),
+        case([7, 20, 13, 12], [24, 20, 3, 3], [[2, 2], one, one], 1),
+        case([7, 20, 13, 12], [24, 20, 1, 1], [one, [0, 0], one], 1),
+        case([7, 20, 13, 12], [20, 1, 3, 3], [one, one, one], 20),
+    ];
+    for case in &cases {
+        let by = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| all(case, DType::F32, convolve))
+        };
+        let alone = by(1);
+        assert_eq!(alone, by(2));
+        assert_eq!(alone, by(5));
+    }
 }
 
 #[test]
