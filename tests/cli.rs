@@ -514,6 +514,51 @@ fn a_sweep_trains_each_value_and_lists_the_runs() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn the_largest_batch_is_found_and_kept_when_a_run_goes_on() {
+    let place = place();
+    photos(place.path(), 40);
+    let train = |more: &[&str]| {
+        let usual = ["train", "photos", "--model", "mlp", "--size", "16", "--epochs", "2", "--out", "run"];
+        pyrograph(place.path(), &[&usual[..], more].concat())
+    };
+    let ran = train(&["--batch", "auto"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    // An epoch of 72 images has eight steps.
+    assert!(ran.stdout.contains("Batches of 8 images, the most that fit"), "{}", ran.stdout);
+    // As if it had been stopped, with another number: that of the folder counts.
+    let recipe = place.path().join("run/recipe.toml");
+    let text = fs::read_to_string(&recipe).unwrap();
+    fs::write(&recipe, text.replace("batch = 8", "batch = 4")).unwrap();
+    fs::remove_file(place.path().join("run/metrics.jsonl")).unwrap();
+    let ran = train(&["--batch", "auto"]);
+    assert!(ran.stdout.contains("Batches of 4 images"), "{}{}", ran.stdout, ran.stderr);
+    refused(
+        place.path(),
+        &["train", "photos", "--batch", "most"],
+        &["--batch", "a number of images, or auto"],
+    );
+    let sweep = ["train", "photos", "--batch", "auto", "--sweep", "optim.lr=0.1,0.2"];
+    refused(place.path(), &sweep, &["--sweep batch="]);
+}
+
+#[test]
+fn two_devices_give_the_model_of_one() {
+    let place = place();
+    photos(place.path(), 12);
+    let train = |device: &str, out: &str| {
+        let usual = ["train", "photos", "--model", "mlp", "--size", "16", "--epochs", "2", "--batch", "4"];
+        let more = ["--set", "accumulate=2", "--set", "amp=bf16", "--device", device, "--out", out];
+        let ran = pyrograph(place.path(), &[&usual[..], &more].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        fs::read(place.path().join(out).join("last.safetensors")).unwrap()
+    };
+    assert!(train("flex", "one") == train("flex,flex", "two"));
+    let odd = ["train", "photos", "--device", "flex,flex", "--set", "accumulate=3", "--out", "odd"];
+    refused(place.path(), &odd, &["a multiple of 2"]);
+}
+
+#[test]
 fn weights_of_others_become_a_model_file() {
     let place = place();
     photos(place.path(), 4);

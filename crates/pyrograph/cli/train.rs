@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use pyrograph::train::{Plan, Recipe, RunOptions, SaveEvery, ShippedRecipe, run_plan};
+use pyrograph::train::{
+    Plan, Recipe, RunFolder, RunOptions, SaveEvery, ShippedRecipe, largest_batch, run_plan,
+};
 
 use super::data::refuse_inside;
 use super::eval::top5;
@@ -71,9 +73,9 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
 
-    /// Images a step
-    #[arg(long, value_name = "N")]
-    batch: Option<usize>,
+    /// Images a step; `auto` for as many as fit into memory, a power of two
+    #[arg(long, value_name = "N|auto", value_parser = batch_size)]
+    batch: Option<BatchSize>,
 
     /// Seed of weights, order, splits and augmentation
     #[arg(long, value_name = "N")]
@@ -136,6 +138,20 @@ pub(crate) struct TrainArgs {
     compute: Compute,
 }
 
+/// What `--batch` says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum BatchSize {
+    Images(usize),
+    Auto,
+}
+
+fn batch_size(text: &str) -> Result<BatchSize, String> {
+    match text {
+        "auto" => Ok(BatchSize::Auto),
+        text => text.parse().map(BatchSize::Images).map_err(|_| "a number of images, or auto".into()),
+    }
+}
+
 impl TrainArgs {
     fn recipe(&self) -> Result<Recipe> {
         let mut recipe = match &self.recipe {
@@ -159,7 +175,11 @@ impl TrainArgs {
             recipe.augment.clone_from(augment);
         }
         recipe.epochs = self.epochs.unwrap_or(recipe.epochs);
-        recipe.batch = self.batch.or(recipe.batch);
+        match self.batch {
+            Some(BatchSize::Images(images)) => recipe.batch = Some(images),
+            Some(BatchSize::Auto) => recipe.batch = None,
+            None => {}
+        }
         recipe.optim.lr = self.lr.unwrap_or(recipe.optim.lr);
         recipe.seed = self.seed.unwrap_or(recipe.seed);
         recipe.data.size = self.size.or(recipe.data.size);
@@ -179,6 +199,18 @@ impl TrainArgs {
         recipe.mix.check_use()?;
         Ok(recipe)
     }
+}
+
+/// The plan with the largest batch that fits, or that of the run which it goes on with.
+fn with_largest_batch(plan: Plan, options: &RunOptions) -> Result<Plan> {
+    let stopped = RunFolder::stopped_batch(options.out.as_deref(), &plan.recipe).filter(|_| !options.fresh);
+    let batch = match stopped {
+        Some(batch) => batch,
+        None => largest_batch(&plan, &options.device)?,
+    };
+    let mut plan = plan.with_batch(batch)?;
+    plan.said.push(format!("Batches of {batch} images, the most that fit"));
+    Ok(plan)
 }
 
 /// The recipe in a file, or the one of this name.
@@ -247,11 +279,20 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
         tensorboard: args.tensorboard,
         ..RunOptions::default()
     };
+    let is_auto = args.batch == Some(BatchSize::Auto);
     if !args.sweep.is_empty() {
+        if is_auto {
+            bail!(
+                "--sweep trains with one batch size; find it with one run of --batch auto, or sweep it: --sweep batch=64,128"
+            );
+        }
         signals::listen(&options.stop)?;
         return sweep::run(&recipe, &args.sweep, &options);
     }
-    let plan = Plan::new(&recipe)?;
+    let mut plan = Plan::new(&recipe)?;
+    if is_auto {
+        plan = with_largest_batch(plan, &options)?;
+    }
     // Until now there was nothing to save.
     signals::listen(&options.stop)?;
     let outcome = run_plan(&plan, &options, Vec::new())?;

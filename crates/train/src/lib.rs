@@ -10,6 +10,7 @@
 //! 6. `checkpoint.rs`: what a stopped run goes on from.
 //! 7. [`run`]: a recipe and a data set become a run folder with models, metrics and [`report`].
 
+mod batch_size;
 mod callback;
 mod checkpoint;
 mod classifier;
@@ -39,6 +40,7 @@ mod teller;
 mod tensorboard;
 mod train_state;
 
+pub use batch_size::largest_batch;
 pub use callback::{Callback, EpochEnd, LeftOut, StepEnd};
 pub use classifier::{Classifier, Frozen};
 pub use ema::Ema;

@@ -92,19 +92,8 @@ impl Plan {
         let Parts { train, valid, set_apart, watched, test } = parts(&recipe, data, &mut said)?;
         // A few steps an epoch, for small sets too.
         let batch = *recipe.batch.get_or_insert(USUAL_BATCH.min(train.len().div_ceil(8)));
-        if batch > train.len() {
-            let (most, len) = (train.len().div_ceil(8), train.len());
-            return Err(Error::Recipe(format!(
-                "a batch of {batch} images is larger than the {len} images to learn from; \
-                 use a smaller batch size, as --batch {most}"
-            )));
-        }
+        check_batch(batch, &recipe, train.len())?;
         let repeats = recipe.data.repeats as usize;
-        if repeats > batch {
-            return Err(Error::Recipe(format!(
-                "`data.repeats` is {repeats}; it must be at most the batch size, {batch}, so that copies of an image are in one batch"
-            )));
-        }
         if repeats > 1 {
             said.push(format!(
                 "Each image stands {repeats} times in its batch: an epoch shows {} of the {} training images",
@@ -213,6 +202,17 @@ impl Plan {
         Ok(self.start(device)?.0)
     }
 
+    /// The same with so many images a step.
+    ///
+    /// # Errors
+    ///
+    /// When these are more than there are to learn from, or too few.
+    pub fn with_batch(mut self, batch: usize) -> Result<Self> {
+        check_batch(batch, &self.recipe, self.train.len())?;
+        (self.batch, self.recipe.batch) = (batch, Some(batch));
+        Ok(self)
+    }
+
     /// The network, and what of it is new although it starts from weights.
     fn start(&self, device: &Device) -> Result<(Model, Vec<String>)> {
         let model = self.model.init(self.recipe.seed, device);
@@ -267,6 +267,24 @@ impl Plan {
         }
         Ok(self)
     }
+}
+
+/// Whether a batch can be made of `len` images.
+fn check_batch(batch: usize, recipe: &Recipe, len: usize) -> Result<()> {
+    if batch > len {
+        let most = len.div_ceil(8);
+        return Err(Error::Recipe(format!(
+            "a batch of {batch} images is larger than the {len} images to learn from; \
+             use a smaller batch size, as --batch {most}"
+        )));
+    }
+    let repeats = recipe.data.repeats as usize;
+    if repeats > batch {
+        return Err(Error::Recipe(format!(
+            "`data.repeats` is {repeats}; it must be at most the batch size, {batch}, so that copies of an image are in one batch"
+        )));
+    }
+    Ok(())
 }
 
 /// The model at `path`, which must be for these images and classes.

@@ -114,6 +114,21 @@ impl RunFolder {
         Ok((folder, Found::Nothing))
     }
 
+    /// The batch size of the run that [`RunFolder::open`] would go on with if `recipe` had it: that of a stopped run which differs in nothing
+    /// else.
+    #[must_use]
+    pub fn stopped_batch(out: Option<&Path>, recipe: &Recipe) -> Option<usize> {
+        let folders = out.map_or_else(|| called(Path::new("runs"), &recipe.model), |out| vec![out.into()]);
+        folders.into_iter().find_map(|path| {
+            let there = read_recipe(&path.join("recipe.toml")).ok()?;
+            let here = Recipe { batch: there.batch, ..recipe.clone() };
+            let is_same = here.difference(&there).ok()?.is_empty();
+            let is_over =
+                read_metrics(&path.join("metrics.jsonl")).is_ok_and(|metrics| metrics.measured.is_some());
+            there.batch.filter(|_| is_same && !is_over)
+        })
+    }
+
     fn reopen(path: &Path, recipe: &Recipe) -> Result<(Self, Found)> {
         let folder = Self { path: path.to_owned(), _lock: None }.locked()?;
         let difference = recipe.difference(&read_recipe(&folder.recipe())?)?;
@@ -292,19 +307,21 @@ fn claim(path: &Path) -> Result<PathBuf> {
 
 /// Folders below `runs` with a run of `recipe` that may have been stopped, the newest first.
 fn stopped(runs: &Path, name: &str, recipe: &Recipe) -> Result<Vec<PathBuf>> {
+    let text = recipe.to_toml()?;
+    let same = |path: &PathBuf| fs::read_to_string(path.join("recipe.toml")).is_ok_and(|there| there == text);
+    Ok(called(runs, name).into_iter().filter(same).collect())
+}
+
+/// Folders below `runs` whose names are `name` and a number, the highest first.
+fn called(runs: &Path, name: &str) -> Vec<PathBuf> {
     let prefix = format!("{name}-");
     let number =
         |path: &Path| -> Option<u64> { path.file_name()?.to_str()?.strip_prefix(&prefix)?.parse().ok() };
-    let mut found: Vec<(u64, PathBuf)> = fs::read_dir(runs)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| Some((number(&entry.path())?, entry.path())))
-        .collect();
+    let entries = fs::read_dir(runs).into_iter().flatten().flatten();
+    let mut found: Vec<(u64, PathBuf)> =
+        entries.filter_map(|entry| Some((number(&entry.path())?, entry.path()))).collect();
     found.sort_unstable_by(|a, b| b.cmp(a));
-    let text = recipe.to_toml()?;
-    let same = |path: &PathBuf| fs::read_to_string(path.join("recipe.toml")).is_ok_and(|there| there == text);
-    Ok(found.into_iter().map(|(_, path)| path).filter(same).collect())
+    found.into_iter().map(|(_, path)| path).collect()
 }
 
 fn next_free(runs: &Path, name: &str) -> Result<PathBuf> {
