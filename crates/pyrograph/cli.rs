@@ -1,7 +1,9 @@
 //! The command line.
 
 mod average;
+mod bench;
 mod bench_data;
+mod bench_model;
 mod check;
 mod completions;
 mod convert;
@@ -66,6 +68,8 @@ enum Command {
     Index(index::IndexArgs),
     /// Measure how fast images are loaded
     BenchData(bench_data::BenchDataArgs),
+    /// Measure how fast a network learns and answers
+    BenchModel(bench_model::BenchModelArgs),
     /// Make one model of several: the mean of their weights
     Average(average::AverageArgs),
     /// Make a model file of weights that others trained
@@ -97,6 +101,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Pack(args) => pack::run(&args),
         Command::Index(args) => index::run(&args),
         Command::BenchData(args) => bench_data::run(&args),
+        Command::BenchModel(args) => bench_model::run(&args),
         Command::Average(args) => average::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Models(args) => models::run(&args),

@@ -1,11 +1,11 @@
 //! `pyrograph bench-data`.
 
 use std::io::Write;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use pyrograph::burn::optim::{GradientsParams, SgdConfig};
 use pyrograph::burn::tensor::Device;
@@ -16,6 +16,7 @@ use pyrograph::model::{InputShape, ModelConfig, cross_entropy};
 use serde::Serialize;
 
 use super::Compute;
+use super::bench::{median, peak_rss_mib, rate, told_by};
 use super::data::{Part, open_without_classes, part};
 
 /// Arguments of `bench-data`.
@@ -135,7 +136,9 @@ pub(crate) fn run(args: &BenchDataArgs) -> Result<ExitCode> {
         rates.push(measured.0);
         firsts.push(measured.2);
         if let Some(command) = &args.vs {
-            let other = other_rate(command)?;
+            let told = told_by(command)?;
+            let other = rate(&told, "img_s");
+            let other = other.with_context(|| format!("{command}: its last line has no `img_s`: {told}"))?;
             ratios.push(measured.0 / other);
             others.push(other);
         }
@@ -273,21 +276,6 @@ fn network_rate(
     }
 }
 
-/// Runs a command and reads `img_s` from the last line of its output.
-fn other_rate(command: &str) -> Result<f64> {
-    let (shell, flag) = if cfg!(windows) { ("cmd", "/C") } else { ("sh", "-c") };
-    let output = Command::new(shell).args([flag, command]).stderr(Stdio::inherit()).output();
-    let output = output.with_context(|| format!("{command}: cannot be run"))?;
-    if !output.status.success() {
-        bail!("{command}: failed ({})", output.status);
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
-    let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let value: serde_json::Value = serde_json::from_str(last).unwrap_or_default();
-    let rate = value["img_s"].as_f64().filter(|rate| *rate > 0.0);
-    rate.with_context(|| format!("{command}: its last line is no JSON object with `img_s`: {last}"))
-}
-
 fn since(before: &LoaderStats, after: &LoaderStats) -> LoaderStats {
     LoaderStats {
         bytes: after.bytes - before.bytes,
@@ -295,19 +283,4 @@ fn since(before: &LoaderStats, after: &LoaderStats) -> LoaderStats {
         decoding: after.decoding - before.decoding,
         ..*after
     }
-}
-
-/// The middle of some numbers, of which there is at least one.
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let half = sorted.len() / 2;
-    if sorted.len().is_multiple_of(2) { (sorted[half - 1] + sorted[half]) / 2.0 } else { sorted[half] }
-}
-
-/// Linux tells; others may not.
-fn peak_rss_mib() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib / 1024)
 }

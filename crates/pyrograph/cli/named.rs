@@ -1,9 +1,10 @@
-//! Data sets and weights by name, fetched when asked for.
+//! Networks by name, and data sets and weights, fetched when asked for.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use pyrograph::infer::find_weights;
+use pyrograph::model::{InputShape, ModelConfig};
 
 /// The path of the weights `text`: what it is, or for the name of published weights, the file that they were fetched into.
 pub(crate) fn weights_path(text: &str) -> Result<PathBuf> {
@@ -43,4 +44,18 @@ pub(crate) fn fetched(data: &str) -> Result<String> {
 #[cfg(not(feature = "download"))]
 pub(crate) fn fetched(data: &str) -> Result<String> {
     Ok(data.to_owned())
+}
+
+/// The network of this name for images of `size` pixels a side, with so many channels, and so many classes; its own where none is given.
+pub(super) fn network(
+    name: &str,
+    size: Option<usize>,
+    channels: Option<u8>,
+    classes: Option<usize>,
+) -> Result<ModelConfig> {
+    let info = ModelConfig::names().iter().find(|info| info.name == name);
+    let own = info.map_or((224, 3, 1000), |info| (info.default_size, info.channels, info.classes));
+    let size = size.unwrap_or(own.0);
+    let input = InputShape { channels: channels.map_or(own.1, usize::from), height: size, width: size };
+    Ok(ModelConfig::from_name(name, input, classes.unwrap_or(own.2))?)
 }

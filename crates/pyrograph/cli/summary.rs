@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 use pyrograph::infer::ModelFile;
-use pyrograph::model::{InputShape, ModelConfig, default_device, summarize};
+use pyrograph::model::{default_device, summarize};
 
+use super::named::network;
 use super::on_disk::refuse_input_address;
 
 /// Arguments of `summary`.
@@ -37,17 +38,8 @@ pub(crate) fn run(args: &SummaryArgs) -> Result<ExitCode> {
     } else if args.model.contains(['/', '.']) {
         bail!("{}: there is no such file", args.model);
     } else {
-        named(args)?
+        network(&args.model, args.size, args.channels, args.classes)?
     };
     write!(std::io::stdout().lock(), "{}", summarize(&config)?)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn named(args: &SummaryArgs) -> Result<ModelConfig> {
-    let info = ModelConfig::names().iter().find(|info| info.name == args.model);
-    let (size, channels, classes) = info.map_or((224, 3, 1000), |i| (i.default_size, i.channels, i.classes));
-    let size = args.size.unwrap_or(size);
-    let input =
-        InputShape { channels: args.channels.map_or(channels, usize::from), height: size, width: size };
-    Ok(ModelConfig::from_name(&args.model, input, args.classes.unwrap_or(classes))?)
 }

@@ -1,0 +1,252 @@
+//! `pyrograph bench-model`.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use pyrograph::burn::module::Module;
+use pyrograph::burn::optim::momentum::MomentumConfig;
+use pyrograph::burn::optim::{GradientsParams, SgdConfig};
+use pyrograph::burn::tensor::{Device, Distribution, Int, Tensor};
+use pyrograph::model::{InputShape, Model, ModelConfig, cross_entropy, summarize};
+use serde::Serialize;
+
+use super::Compute;
+use super::bench::{median, peak_rss_mib, rate, told_by};
+use super::named::network;
+
+/// Arguments of `bench-model`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pyrograph bench-model resnet50 --batch 8
+  pyrograph bench-model resnet18 --batch 32 --size 32 --classes 10 --vs 'python torch_step.py --batch 32 --size 32'
+
+A command after --vs is run in turn with the network; its last line of output is a JSON object with `train_img_s`, `infer_img_s` or both.")]
+pub(crate) struct BenchModelArgs {
+    /// Network (see `pyrograph models`)
+    model: String,
+
+    /// Images a batch
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    batch: u32,
+
+    /// Height and width in pixels [default: the network's own]
+    #[arg(long, value_name = "PIXELS")]
+    size: Option<usize>,
+
+    /// 1 (gray) or 3 (colour) [default: the network's own]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=3))]
+    channels: Option<u8>,
+
+    /// Number of classes [default: the network's own]
+    #[arg(long, value_name = "N")]
+    classes: Option<usize>,
+
+    /// Seconds of each measurement, at least three steps
+    #[arg(long, value_name = "S", default_value_t = 5.0)]
+    seconds: f64,
+
+    /// Measurements; the median is told
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    runs: u16,
+
+    /// Run this command in turn and compare
+    #[arg(long, value_name = "COMMAND")]
+    vs: Option<String>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    compute: Compute,
+}
+
+/// What was measured: medians of the runs.
+#[derive(Debug, Serialize)]
+struct Measured {
+    model: String,
+    batch: usize,
+    input: String,
+    device: String,
+    threads: usize,
+    /// Steps of SGD with momentum, with loss and gradients.
+    train_img_s: f64,
+    infer_img_s: f64,
+    /// A batch of inference.
+    infer_ms: f64,
+    /// Of inference, by the network's multiply-accumulates.
+    infer_gflop_s: f64,
+    /// Of this process, where the system tells.
+    peak_rss_mib: Option<u64>,
+    /// What the other command told, and how many times faster this is.
+    #[serde(skip_serializing_if = "Other::is_empty")]
+    other: Other,
+}
+
+/// Rates of another program, and the medians of ours over theirs.
+#[derive(Debug, Default, Serialize)]
+struct Other {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    train_img_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    train_ratio: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    infer_img_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    infer_ratio: Option<f64>,
+}
+
+impl Other {
+    fn is_empty(&self) -> bool {
+        self.train_img_s.is_none() && self.infer_img_s.is_none()
+    }
+}
+
+/// One of two rates in every run, and that of another program beside it.
+#[derive(Default)]
+struct Rates {
+    ours: Vec<f64>,
+    others: Vec<f64>,
+    ratios: Vec<f64>,
+}
+
+impl Rates {
+    fn add(&mut self, ours: f64, other: Option<f64>) {
+        self.ours.push(ours);
+        self.others.extend(other);
+        self.ratios.extend(other.map(|other| ours / other));
+    }
+
+    fn other(&self) -> (Option<f64>, Option<f64>) {
+        let told = |values: &[f64]| (!values.is_empty()).then(|| median(values));
+        (told(&self.others), told(&self.ratios))
+    }
+}
+
+pub(crate) fn run(args: &BenchModelArgs) -> Result<ExitCode> {
+    let threads = args.compute.threads()?;
+    let (device, device_name) = args.compute.device()?;
+    let config = network(&args.model, args.size, args.channels, args.classes)?;
+    let batch = args.batch as usize;
+    let mut bench = Bench::new(&config, batch, &device.autodiff());
+    let (mut train, mut infer) = (Rates::default(), Rates::default());
+    for _ in 0..args.runs {
+        let ours = [bench.train(args.seconds)?, bench.infer(args.seconds)?];
+        let told = args.vs.as_deref().map(told_by).transpose()?.unwrap_or_default();
+        let theirs = [rate(&told, "train_img_s"), rate(&told, "infer_img_s")];
+        if let (Some(command), [None, None]) = (&args.vs, theirs) {
+            bail!("{command}: its last line tells neither `train_img_s` nor `infer_img_s`");
+        }
+        train.add(ours[0], theirs[0]);
+        infer.add(ours[1], theirs[1]);
+    }
+    let infer_img_s = median(&infer.ours);
+    let (other_train, train_ratio) = train.other();
+    let (other_infer, infer_ratio) = infer.other();
+    let macs = summarize(&config)?.macs();
+    let measured = Measured {
+        model: args.model.clone(),
+        batch,
+        input: config.input().to_string(),
+        device: device_name,
+        threads,
+        train_img_s: median(&train.ours),
+        infer_img_s,
+        infer_ms: 1000.0 * batch as f64 / infer_img_s,
+        infer_gflop_s: 2e-9 * macs as f64 * infer_img_s,
+        peak_rss_mib: peak_rss_mib(),
+        other: Other { train_img_s: other_train, train_ratio, infer_img_s: other_infer, infer_ratio },
+    };
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string(&measured)?)?;
+    } else {
+        write_text(&mut out, &measured)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_text(out: &mut impl Write, m: &Measured) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "{} on {} images, batches of {}, {}, {} threads\n",
+        m.model, m.input, m.batch, m.device, m.threads
+    )?;
+    let against = |other: Option<f64>, ratio: Option<f64>| match (other, ratio) {
+        (Some(other), Some(ratio)) => format!("; the other {other:.1}, ratio {ratio:.2}"),
+        _ => String::new(),
+    };
+    let Other { train_img_s, train_ratio, infer_img_s, infer_ratio } = m.other;
+    writeln!(out, "training    {:.1} images a second{}", m.train_img_s, against(train_img_s, train_ratio))?;
+    writeln!(out, "inference   {:.1} images a second{}", m.infer_img_s, against(infer_img_s, infer_ratio))?;
+    writeln!(out, "            {:.1} ms a batch, {:.0} GFLOP/s", m.infer_ms, m.infer_gflop_s)?;
+    if let Some(rss) = m.peak_rss_mib {
+        writeln!(out, "memory      {rss} MiB at most")?;
+    }
+    Ok(())
+}
+
+/// A network and one batch, which stays on the device.
+struct Bench {
+    model: Model,
+    images: Tensor<4>,
+    targets: Tensor<1, Int>,
+}
+
+impl Bench {
+    fn new(config: &ModelConfig, batch: usize, device: &Device) -> Self {
+        let InputShape { channels, height, width } = config.input();
+        let targets: Vec<i64> = (0..batch).map(|n| (n % config.classes()) as i64).collect();
+        let normal = Distribution::Normal(0.0, 1.0);
+        Self {
+            model: config.init(0, device),
+            images: Tensor::random([batch, channels, height, width], normal, device),
+            targets: Tensor::from_data(targets.as_slice(), &device.clone().inner()),
+        }
+    }
+
+    /// Images a second of steps of SGD with momentum.
+    fn train(&mut self, seconds: f64) -> Result<f64> {
+        let mut optimizer = SgdConfig::new()
+            .with_momentum(Some(MomentumConfig { momentum: 0.9, dampening: 0.0, nesterov: false }))
+            .init();
+        let mut model = self.model.clone();
+        let (images, targets) = (self.images.clone(), self.targets.clone());
+        self.rate(seconds, || {
+            let loss = cross_entropy(model.forward(images.clone()), targets.clone(), 0.0);
+            let gradients = GradientsParams::from_grads(loss.backward(), &model);
+            model = optimizer.step(0.01, model.clone(), gradients);
+            // Reading a number waits for the device.
+            loss.try_into_data().map(drop)
+        })
+    }
+
+    /// Images a second of answers.
+    fn infer(&self, seconds: f64) -> Result<f64> {
+        let (model, images) = (self.model.valid(), self.images.clone().inner());
+        self.rate(seconds, || model.forward(images.clone()).try_into_data().map(drop))
+    }
+
+    /// Images a second of a step that is made again and again: by the median of its times, for others may use the machine, too.
+    fn rate<E: Into<anyhow::Error>>(
+        &self,
+        seconds: f64,
+        mut step: impl FnMut() -> Result<(), E>,
+    ) -> Result<f64> {
+        let mut times = Vec::new();
+        // The first two allocate, and compile on some devices.
+        for _ in 0..2 {
+            step().map_err(Into::into)?;
+        }
+        while times.len() < 3 || times.iter().sum::<f64>() < seconds {
+            let started = Instant::now();
+            step().map_err(Into::into)?;
+            times.push(started.elapsed().as_secs_f64());
+        }
+        Ok(self.images.dims()[0] as f64 / median(&times))
+    }
+}
