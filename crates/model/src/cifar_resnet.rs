@@ -5,13 +5,13 @@
 //! convolutions; its ResNet-20 has a published test error of 8.27 %.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation::relu, s};
+use burn::tensor::{Device, Tensor, s};
 use serde::{Deserialize, Serialize};
 
 use crate::InitRng;
 use crate::backbone::{Backbone, Common, Level, stage_by_prefix};
 use crate::layer::{
-    BatchNorm2d, Conv2d, Conv2dConfig, ConvInit, Dropout, Linear, LinearConfig, adaptive_avg_pool2d,
+    BatchNorm2d, Conv2d, Conv2dConfig, ConvInit, Dropout, Linear, LinearConfig, adaptive_avg_pool2d, relu,
 };
 use crate::zoo::{CIFAR, ConfigError, NameInfo, name};
 

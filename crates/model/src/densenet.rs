@@ -2,14 +2,14 @@
 //! adds 32 channels; between blocks a transition halves channels and size.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation::relu};
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::InitRng;
 use crate::backbone::{Backbone, Common, Level, stage_by_prefix};
 use crate::layer::{
     BatchNorm2d, Conv2d, Conv2dConfig, ConvInit, Dropout, Linear, LinearConfig, LinearInit,
-    adaptive_avg_pool2d, avg_pool2d_floor, max_pool2d,
+    adaptive_avg_pool2d, avg_pool2d_floor, max_pool2d, relu,
 };
 use crate::zoo::{ConfigError, IMAGENET, NameInfo, name};
 

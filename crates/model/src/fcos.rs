@@ -2,12 +2,14 @@
 //! at each place of each level a class, how far the four sides of the box are, and how near its centre is.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation::relu};
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::fpn::FeaturePyramid;
 use crate::init::Draw;
-use crate::layer::{Activate, Activation, Conv2d, Conv2dConfig, ConvInit, GroupNorm, Layer, forward_all};
+use crate::layer::{
+    Activate, Activation, Conv2d, Conv2dConfig, ConvInit, GroupNorm, Layer, forward_all, relu,
+};
 use crate::params::ReferenceNames;
 use crate::zoo::{COCO, ConfigError, NameInfo, name};
 use crate::{Backbone, Common, InitRng, InputShape, ResNet, ResNetConfig, Stem};

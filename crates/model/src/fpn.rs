@@ -1,10 +1,10 @@
 //! Feature pyramid network (<https://arxiv.org/abs/1612.03144>): fine maps that know what deep ones have seen.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation::relu};
+use burn::tensor::{Device, Tensor};
 
 use crate::InitRng;
-use crate::layer::{Conv2d, Conv2dConfig, ConvInit, Layer, resize_nearest};
+use crate::layer::{Conv2d, Conv2dConfig, ConvInit, Layer, relu, resize_nearest};
 
 /// Maps of a backbone brought to the same number of channels, each with the deeper ones added, and two more levels below, as
 /// RetinaNet has them (<https://arxiv.org/abs/1708.02002>). Names are torchvision's.

@@ -18,6 +18,7 @@ mod sequential;
 mod squeeze_excitation;
 mod window_attention;
 
+pub(crate) use activation::relu;
 pub use activation::{Activate, Activation};
 pub use attention::{Attention, attend};
 pub use conv::{Conv2d, Conv2dConfig, ConvInit, Zeros};

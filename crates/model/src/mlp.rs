@@ -1,12 +1,12 @@
 //! Fully connected network: the linear model, or the 784-500-10 of the classic MNIST exercise.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation::relu};
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::InitRng;
 use crate::backbone::{Backbone, Common, Level};
-use crate::layer::{Dropout, Linear, LinearConfig};
+use crate::layer::{Dropout, Linear, LinearConfig, relu};
 use crate::zoo::{ConfigError, DIGITS, NameInfo, name};
 
 /// Configuration of an [`Mlp`].

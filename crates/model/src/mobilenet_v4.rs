@@ -2,14 +2,14 @@
 //! convolution before the widening, within it, at both places or at none.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation::relu};
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::InitRng;
 use crate::backbone::{Backbone, Common, Level, stage_by_prefix};
 use crate::layer::{
     BatchNorm2d, Conv2d, Conv2dConfig, ConvInit, DropPath, Dropout, Linear, LinearConfig, LinearInit,
-    adaptive_avg_pool2d,
+    adaptive_avg_pool2d, relu,
 };
 use crate::zoo::{ConfigError, IMAGENET, NameInfo, name};
 

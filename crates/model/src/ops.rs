@@ -21,6 +21,9 @@ mod normalization;
 mod patches;
 #[cfg(feature = "flex")]
 mod planes;
+mod pointwise;
+#[cfg(feature = "flex")]
+mod pointwise_loops;
 #[cfg(feature = "flex")]
 mod pooling;
 #[cfg(feature = "flex")]
@@ -52,6 +55,8 @@ use burn::backend::Flex;
 use burn::backend::NdArray;
 #[cfg(feature = "remote")]
 use burn::backend::Remote;
+
+pub(crate) use self::pointwise::Pointwise;
 
 /// Windows that a pooling sees.
 #[derive(Debug, Clone, Copy)]
@@ -163,6 +168,20 @@ pub(crate) trait NetworkOps: Backend {
         (pooled.output, pooled.indices)
     }
 
+    /// The function of each value of `x`.
+    fn pointwise(x: FloatTensor<Self>, function: Pointwise) -> FloatTensor<Self> {
+        pointwise::forward::<Self>(x, function)
+    }
+
+    /// The gradient of its input.
+    fn pointwise_backward(
+        x: FloatTensor<Self>,
+        function: Pointwise,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        pointwise::backward::<Self>(x, function, gradient)
+    }
+
     /// The gradient of its input.
     fn pool_backward(
         x: FloatTensor<Self>,
@@ -257,6 +276,19 @@ impl NetworkOps for Flex {
         }
     }
 
+    fn pointwise(x: FloatTensor<Self>, function: Pointwise) -> FloatTensor<Self> {
+        pointwise_loops::forward(&x, function).unwrap_or_else(|| pointwise::forward::<Self>(x, function))
+    }
+
+    fn pointwise_backward(
+        x: FloatTensor<Self>,
+        function: Pointwise,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        pointwise_loops::backward(&x, function, &gradient)
+            .unwrap_or_else(|| pointwise::backward::<Self>(x, function, gradient))
+    }
+
     fn pool(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
         Self::pool_with_places(x, window).0
     }
@@ -340,4 +372,9 @@ pub(crate) fn normalize(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, epsilon
 /// The highest value of each window of `x` `[batch, channels, height, width]`.
 pub(crate) fn pool(x: Tensor<4>, window: Window) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::pool(x.into_dispatch(), window))
+}
+
+/// The function of each value of `x`.
+pub(crate) fn pointwise<const D: usize>(x: Tensor<D>, function: Pointwise) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::pointwise(x.into_dispatch(), function))
 }

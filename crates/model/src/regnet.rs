@@ -2,14 +2,14 @@
 //! and excitation, whose widths and depths follow a line that was found best among many networks.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation::relu};
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::InitRng;
 use crate::backbone::{Backbone, Common, Level, stage_by_prefix};
 use crate::layer::{
     Activation, Conv2dConfig, ConvInit, DropPath, Dropout, Gate, Layer, Linear, LinearConfig, LinearInit,
-    SqueezeExcitation, adaptive_avg_pool2d, conv_norm,
+    SqueezeExcitation, adaptive_avg_pool2d, conv_norm, relu,
 };
 use crate::zoo::{ConfigError, IMAGENET, NameInfo, name};
 

@@ -4,14 +4,14 @@
 //! it (<https://arxiv.org/abs/1812.01187>): three 3x3 convolutions first, and shortcuts that take means where they shrink.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation::relu};
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::InitRng;
 use crate::backbone::{Backbone, Common, Level, stage_by_prefix};
 use crate::layer::{
     Activate, Activation, BatchNorm2d, Conv2d, Conv2dConfig, ConvInit, DropPath, Dropout, Linear,
-    LinearConfig, adaptive_avg_pool2d, avg_pool2d, max_pool2d,
+    LinearConfig, adaptive_avg_pool2d, avg_pool2d, max_pool2d, relu,
 };
 use crate::zoo::{CIFAR, ConfigError, IMAGENET, NameInfo, name};
 

@@ -1,13 +1,13 @@
 //! Two convolutions and two linear layers: good for small images, fast on a CPU.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation::relu};
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::InitRng;
 use crate::backbone::{Backbone, Common, Level, stage_by_prefix};
 use crate::layer::{
-    BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Linear, LinearConfig, adaptive_avg_pool2d, max_pool2d,
+    BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Linear, LinearConfig, adaptive_avg_pool2d, max_pool2d, relu,
 };
 use crate::zoo::{ConfigError, DIGITS, NameInfo, name};
 

@@ -2,13 +2,14 @@
 //! convolution and expand them with 1x1 and 3x3 ones side by side; few parameters, and no normalization.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation::relu};
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::InitRng;
 use crate::backbone::{Backbone, Common, Level, stage_by_number, stage_layers};
 use crate::layer::{
     Activate, Activation, Conv2d, Conv2dConfig, ConvInit, Dropout, Layer, MaxPool2d, adaptive_avg_pool2d,
+    relu,
 };
 use crate::zoo::{ConfigError, IMAGENET, NameInfo, name};
 

@@ -3,6 +3,8 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, activation};
 
+use crate::ops::{Pointwise, pointwise};
+
 /// A function of each value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Activation {
@@ -27,14 +29,24 @@ impl Activation {
     pub fn forward<const D: usize>(self, input: Tensor<D>) -> Tensor<D> {
         match self {
             Self::Identity => input,
-            Self::Relu => activation::relu(input),
-            Self::Relu6 => activation::relu6(input),
-            Self::LeakyRelu(slope) => activation::leaky_relu(input, slope),
-            Self::HardSwish => activation::hard_swish(input),
+            Self::Relu => relu(input),
+            Self::Relu6 => pointwise(input, Pointwise::Relu6),
+            Self::LeakyRelu(slope) => pointwise(input, Pointwise::LeakyRelu(slope)),
+            Self::HardSwish => pointwise(input, Pointwise::HardSwish),
             Self::Silu => activation::silu(input),
             Self::Gelu => activation::gelu(input),
         }
     }
+}
+
+/// `max(x, 0)` of each value of `input`.
+pub(crate) fn relu<const D: usize>(input: Tensor<D>) -> Tensor<D> {
+    pointwise(input, Pointwise::Relu)
+}
+
+/// `min(max(x / 6 + 1/2, 0), 1)` of each value of `input`.
+pub(crate) fn hard_sigmoid<const D: usize>(input: Tensor<D>) -> Tensor<D> {
+    pointwise(input, Pointwise::HardSigmoid)
 }
 
 /// An activation as a layer, for networks whose layers are numbered: it has no parameters and takes a number.

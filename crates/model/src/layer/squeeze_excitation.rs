@@ -1,9 +1,10 @@
 //! Channels weighted by what the whole picture shows (<https://arxiv.org/abs/1709.01507>).
 
 use burn::module::Module;
-use burn::tensor::activation::{hard_sigmoid, sigmoid};
+use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor};
 
+use super::activation::hard_sigmoid;
 use super::{Activation, Conv2d, Conv2dConfig, ConvInit, adaptive_avg_pool2d};
 use crate::InitRng;
 
@@ -56,7 +57,7 @@ impl SqueezeExcitation {
         let x = self.fc2.forward(self.activation.forward(x));
         let weights = match self.gate {
             Gate::Sigmoid => sigmoid(x),
-            Gate::HardSigmoid => hard_sigmoid(x, 1.0 / 6.0, 0.5),
+            Gate::HardSigmoid => hard_sigmoid(x),
         };
         input * weights
     }

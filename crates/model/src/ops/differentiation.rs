@@ -1,15 +1,19 @@
 //! How gradients go back through the operations.
 
+use std::marker::PhantomData;
+
 use burn::backend::Autodiff;
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::retro_forward::RetroForward;
+use burn::backend::autodiff::checkpoint::state::BackwardStates;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::tensor::ops::ConvOptions;
 
-use super::{NetworkOps, Window};
+use super::{NetworkOps, Pointwise, Window};
 
 impl<B: NetworkOps, C: CheckpointStrategy> NetworkOps for Autodiff<B, C> {
     fn convolve(
@@ -79,6 +83,17 @@ impl<B: NetworkOps, C: CheckpointStrategy> NetworkOps for Autodiff<B, C> {
             }
         };
         (out, FloatTensor::<Self>::new(mean), FloatTensor::<Self>::new(variance))
+    }
+
+    fn pointwise(x: FloatTensor<Self>, function: Pointwise) -> FloatTensor<Self> {
+        let again = Again { x: x.node().id(), function, backend: PhantomData::<B> };
+        match function.prepare::<C>([x.node()]).memory_bound().retro_forward(again).parents([&x]).stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = prep.checkpoint(&x);
+                prep.finish(state, B::pointwise(x.into_primitive(), function))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::pointwise(x.into_primitive(), function)),
+        }
     }
 
     fn pool(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
@@ -200,5 +215,33 @@ impl<B: NetworkOps> Backward<B, 1> for Pooling {
         if let Some(node) = parent {
             gradients.register::<B>(node.id, B::pool_backward(x, window, gradient, places));
         }
+    }
+}
+
+impl<B: NetworkOps> Backward<B, 1> for Pointwise {
+    type State = NodeId;
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(ops.state);
+        let [parent] = ops.parents;
+        if let Some(node) = parent {
+            gradients.register::<B>(node.id, B::pointwise_backward(x, self, gradient));
+        }
+    }
+}
+
+/// How values that gradient checkpointing has not kept are computed again.
+#[derive(Debug)]
+struct Again<B> {
+    x: NodeId,
+    function: Pointwise,
+    backend: PhantomData<B>,
+}
+
+impl<B: NetworkOps> RetroForward for Again<B> {
+    fn forward(&self, states: &mut BackwardStates, out: NodeId) {
+        let x = states.get_state::<FloatTensor<B>>(&self.x);
+        states.save(out, B::pointwise(x, self.function));
     }
 }

@@ -7,7 +7,7 @@ use burn::tensor::module::{batch_norm_train, conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use super::{Window, convolve, normalize, pool};
+use super::{Pointwise, Window, convolve, normalize, pointwise, pool};
 
 /// A case: images, channels in, channels out, kernel, size, and options.
 struct Case {
@@ -231,4 +231,57 @@ fn pooling_lets_nan_win() {
     let x = Tensor::<4>::from_data([[[[1.0, f32::NAN], [3.0, 2.0]]]], &device);
     let window = Window { kernel: [2, 2], stride: [2, 2], padding: [0, 0], ceil: false };
     assert!(list(pool(x, window).into_data())[0].is_nan());
+}
+
+#[test]
+fn functions_of_each_value_and_their_gradients_are_those_of_burn_in_64_bits() {
+    let functions = [
+        Pointwise::Relu,
+        Pointwise::Relu6,
+        Pointwise::LeakyRelu(0.01),
+        Pointwise::HardSigmoid,
+        Pointwise::HardSwish,
+    ];
+    // Of lengths that fill vectors and that do not.
+    for function in functions {
+        for shape in [[1, 1, 1, 1], [2, 3, 4, 4], [3, 5, 7, 11], [4, 33, 31, 17]] {
+            let by = |dtype| {
+                let x = leaf(shape, 1, dtype);
+                let output = pointwise(x.clone() * 8.0, function);
+                let gradients = (output.clone() * leaf(shape, 4, dtype)).sum().backward();
+                [list(output.into_data()), list(x.grad(&gradients).unwrap().into_data())]
+            };
+            for (ours, exact) in by(DType::F32).iter().zip(&by(DType::F64)) {
+                assert_close(&format!("{function:?} {shape:?}"), ours, exact, 1e-6);
+            }
+        }
+    }
+}
+
+#[test]
+fn functions_of_each_value_are_pytorchs_at_their_corners() {
+    let x = [-4.0, -3.0, 0.0, 3.0, 4.0, 6.0, 7.0];
+    let expected = [
+        (Pointwise::Relu, [0.0, 0.0, 0.0, 3.0, 4.0, 6.0, 7.0], [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]),
+        (Pointwise::Relu6, [0.0, 0.0, 0.0, 3.0, 4.0, 6.0, 6.0], [0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0]),
+        (
+            Pointwise::LeakyRelu(0.5),
+            [-2.0, -1.5, 0.0, 3.0, 4.0, 6.0, 7.0],
+            [0.5, 0.5, 0.5, 1.0, 1.0, 1.0, 1.0],
+        ),
+        (Pointwise::HardSwish, [0.0, 0.0, 0.0, 3.0, 4.0, 6.0, 7.0], [0.0, 0.0, 0.5, 1.0, 1.0, 1.0, 1.0]),
+    ];
+    for dtype in [DType::F32, DType::F64] {
+        for (function, values, slopes) in expected {
+            let x = Tensor::<1>::from_data(x, (&Device::flex().autodiff(), dtype)).require_grad();
+            let output = pointwise(x.clone(), function);
+            let gradients = output.clone().sum().backward();
+            assert_eq!(list(output.into_data()), values, "{function:?} {dtype:?}");
+            assert_eq!(list(x.grad(&gradients).unwrap().into_data()), slopes, "{function:?} {dtype:?}");
+        }
+    }
+    let nan = Tensor::<1>::from_data([f32::NAN], &Device::flex());
+    for (function, ..) in expected {
+        assert!(list(pointwise(nan.clone(), function).into_data())[0].is_nan(), "{function:?}");
+    }
 }
