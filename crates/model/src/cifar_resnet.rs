@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::InitRng;
 use crate::backbone::{Backbone, Common, Level, stage_by_prefix};
 use crate::layer::{
-    BatchNorm2d, Conv2d, Conv2dConfig, ConvInit, Dropout, Linear, LinearConfig, adaptive_avg_pool2d, relu,
+    Activation, BatchNorm2d, Conv2d, Conv2dConfig, ConvInit, Dropout, Linear, LinearConfig,
+    adaptive_avg_pool2d, relu,
 };
 use crate::zoo::{CIFAR, ConfigError, NameInfo, name};
 
@@ -94,7 +95,7 @@ impl Backbone for CifarResNet {
 
     fn stage(&self, n: usize, x: Tensor<4>) -> Tensor<4> {
         let (x, blocks) = match n {
-            0 => (relu(self.bn1.forward(self.conv1.forward(x))), &self.layer1),
+            0 => (self.conv1.forward_normalized(x, &self.bn1, Activation::Relu), &self.layer1),
             1 => (x, &self.layer2),
             _ => (x, &self.layer3),
         };
@@ -127,8 +128,8 @@ impl Block {
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let x = relu(self.bn1.forward(self.conv1.forward(input.clone())));
-        let x = self.bn2.forward(self.conv2.forward(x));
+        let x = self.conv1.forward_normalized(input.clone(), &self.bn1, Activation::Relu);
+        let x = self.conv2.forward_normalized(x, &self.bn2, Activation::Identity);
         relu(x + self.shortcut(input))
     }
 

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::InitRng;
 use crate::backbone::{Backbone, Common, Level, stage_by_prefix};
 use crate::layer::{
-    BatchNorm2d, Conv2d, Conv2dConfig, ConvInit, DropPath, Dropout, Linear, LinearConfig, LinearInit,
-    adaptive_avg_pool2d, relu,
+    Activation, BatchNorm2d, Conv2d, Conv2dConfig, ConvInit, DropPath, Dropout, Linear, LinearConfig,
+    LinearInit, adaptive_avg_pool2d, relu,
 };
 use crate::zoo::{ConfigError, IMAGENET, NameInfo, name};
 
@@ -221,7 +221,7 @@ impl Backbone for MobileNetV4 {
 
     fn stage(&self, n: usize, x: Tensor<4>) -> Tensor<4> {
         let rows = match n {
-            0 => return relu(self.bn1.forward(self.conv_stem.forward(x))),
+            0 => return self.conv_stem.forward_normalized(x, &self.bn1, Activation::Relu),
             1..=3 => &self.blocks[n - 1..n],
             _ => &self.blocks[3..],
         };
@@ -294,10 +294,10 @@ impl Block {
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         match self {
-            Self::Conv(block) => relu(block.bn1.forward(block.conv.forward(x))),
+            Self::Conv(block) => block.conv.forward_normalized(x, &block.bn1, Activation::Relu),
             Self::Fused(block) => {
-                let x = relu(block.bn1.forward(block.conv_exp.forward(x)));
-                block.bn2.forward(block.conv_pwl.forward(x))
+                let x = block.conv_exp.forward_normalized(x, &block.bn1, Activation::Relu);
+                block.conv_pwl.forward_normalized(x, &block.bn2, Activation::Identity)
             }
             Self::Universal(block) => block.forward(x),
         }
@@ -308,20 +308,20 @@ impl UniversalBlock {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let mut x = input.clone();
         if let Some(layer) = &self.dw_start {
-            x = layer.forward(x);
+            x = layer.forward(x, Activation::Identity);
         }
-        x = relu(self.pw_exp.forward(x));
+        x = self.pw_exp.forward(x, Activation::Relu);
         if let Some(layer) = &self.dw_mid {
-            x = relu(layer.forward(x));
+            x = layer.forward(x, Activation::Relu);
         }
-        x = self.pw_proj.forward(x);
+        x = self.pw_proj.forward(x, Activation::Identity);
         if self.skips { self.drop_path.forward(x) + input } else { x }
     }
 }
 
 impl ConvNorm {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.bn.forward(self.conv.forward(x))
+    fn forward(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
+        self.conv.forward_normalized(x, &self.bn, activation)
     }
 }
 

@@ -3,6 +3,8 @@
 //! On every other backend they are Burn's own: the trait's bodies.
 
 #[cfg(feature = "flex")]
+mod after;
+#[cfg(feature = "flex")]
 mod convolution;
 #[cfg(feature = "flex")]
 mod depthwise;
@@ -96,6 +98,17 @@ pub(crate) trait NetworkOps: Backend {
         options: ConvOptions<2>,
     ) -> FloatTensor<Self> {
         Self::conv2d(x, weight, Some(bias), options)
+    }
+
+    /// The function of that, for answers: without gradients.
+    fn convolve_with_function(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        function: Pointwise,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        Self::pointwise(Self::convolve_with_bias(x, weight, bias, options), function)
     }
 
     /// The gradient of its input.
@@ -202,7 +215,7 @@ impl NetworkOps for Flex {
         weight: FloatTensor<Self>,
         options: ConvOptions<2>,
     ) -> FloatTensor<Self> {
-        convolution::forward(&x, &weight, None, &options)
+        convolution::forward(&x, &weight, None, None, &options)
             .unwrap_or_else(|| Self::conv2d(x, weight, None, options))
     }
 
@@ -212,8 +225,19 @@ impl NetworkOps for Flex {
         bias: FloatTensor<Self>,
         options: ConvOptions<2>,
     ) -> FloatTensor<Self> {
-        convolution::forward(&x, &weight, Some(&bias), &options)
+        convolution::forward(&x, &weight, Some(&bias), None, &options)
             .unwrap_or_else(|| Self::conv2d(x, weight, Some(bias), options))
+    }
+
+    fn convolve_with_function(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        function: Pointwise,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        convolution::forward(&x, &weight, Some(&bias), Some(function), &options)
+            .unwrap_or_else(|| Self::pointwise(Self::conv2d(x, weight, Some(bias), options), function))
     }
 
     fn convolve_x_backward(
@@ -333,9 +357,7 @@ pub(crate) fn convolve(
     bias: Option<Tensor<1>>,
     options: ConvOptions<2>,
 ) -> Tensor<4> {
-    let ([_, inputs, ..], [outputs, seen, ..]) = (x.dims(), weight.dims());
-    let fits = inputs == seen * options.groups && outputs.is_multiple_of(options.groups);
-    if !fits {
+    if !fits(&x, &weight, &options) {
         // Burn says what is wrong.
         return conv2d(x, weight, bias, options);
     }
@@ -344,6 +366,27 @@ pub(crate) fn convolve(
         Some(bias) => Dispatch::convolve_with_bias(x, weight, bias.into_dispatch(), options),
         None => Dispatch::convolve(x, weight, options),
     })
+}
+
+/// The function of a convolution with a bias.
+pub(crate) fn convolve_with_function(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    function: Pointwise,
+    options: ConvOptions<2>,
+) -> Tensor<4> {
+    if !fits(&x, &weight, &options) {
+        return conv2d(x, weight, Some(bias), options);
+    }
+    let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(Dispatch::convolve_with_function(x, weight, bias, function, options))
+}
+
+/// Whether channels are as the options say.
+fn fits(x: &Tensor<4>, weight: &Tensor<4>, options: &ConvOptions<2>) -> bool {
+    let ([_, inputs, ..], [outputs, seen, ..]) = (x.dims(), weight.dims());
+    inputs == seen * options.groups && outputs.is_multiple_of(options.groups)
 }
 
 /// What [`normalize`] gives.

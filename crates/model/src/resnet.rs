@@ -279,7 +279,7 @@ impl Backbone for ResNet {
 
     fn stage(&self, n: usize, x: Tensor<4>) -> Tensor<4> {
         let (x, blocks) = match n {
-            0 => return relu(self.bn1.forward(self.conv1.forward(x))),
+            0 => return self.conv1.forward_normalized(x, &self.bn1),
             1 if self.pool => (max_pool2d(x, 3, 2, 1), &self.layer1),
             1 => (x, &self.layer1),
             2 => (x, &self.layer2),
@@ -306,12 +306,14 @@ impl Backbone for ResNet {
 }
 
 impl FirstConv {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    /// Normalized by `norm`, above 0.
+    fn forward_normalized(&self, x: Tensor<4>, norm: &BatchNorm2d) -> Tensor<4> {
         match self {
-            Self::One(conv) => conv.forward(x),
+            Self::One(conv) => conv.forward_normalized(x, norm, Activation::Relu),
             Self::Three((conv1, norm1, relu1, conv2, norm2, relu2, conv3)) => {
-                let x = relu1.forward(norm1.forward(conv1.forward(x)));
-                conv3.forward(relu2.forward(norm2.forward(conv2.forward(x))))
+                let x = conv1.forward_normalized(x, norm1, relu1.function());
+                let x = conv2.forward_normalized(x, norm2, relu2.function());
+                conv3.forward_normalized(x, norm, Activation::Relu)
             }
         }
     }
@@ -355,11 +357,14 @@ impl Block {
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let x = relu(self.bn1.forward(self.conv1.forward(input.clone())));
-        let mut x = self.bn2.forward(self.conv2.forward(x));
-        if let (Some(conv3), Some(bn3)) = (&self.conv3, &self.bn3) {
-            x = bn3.forward(conv3.forward(relu(x)));
-        }
+        let x = self.conv1.forward_normalized(input.clone(), &self.bn1, Activation::Relu);
+        let x = match (&self.conv3, &self.bn3) {
+            (Some(conv3), Some(bn3)) => {
+                let x = self.conv2.forward_normalized(x, &self.bn2, Activation::Relu);
+                conv3.forward_normalized(x, bn3, Activation::Identity)
+            }
+            _ => self.conv2.forward_normalized(x, &self.bn2, Activation::Identity),
+        };
         let shortcut = match &self.downsample {
             Some(shortcut) => shortcut.forward(input),
             None => input,
@@ -383,10 +388,10 @@ impl Shortcut {
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         match self {
-            Self::Strided((conv, norm)) => norm.forward(conv.forward(x)),
+            Self::Strided((conv, norm)) => conv.forward_normalized(x, norm, Activation::Identity),
             Self::Mean((pool, conv, norm)) => {
                 let x = if pool.halves { avg_pool2d(x, 2) } else { x };
-                norm.forward(conv.forward(x))
+                conv.forward_normalized(x, norm, Activation::Identity)
             }
         }
     }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::InitRng;
 use crate::backbone::{Backbone, Common, Level, stage_by_prefix};
 use crate::layer::{
-    BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Linear, LinearConfig, adaptive_avg_pool2d, max_pool2d, relu,
+    Activation, BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Linear, LinearConfig, adaptive_avg_pool2d,
+    max_pool2d, relu,
 };
 use crate::zoo::{ConfigError, DIGITS, NameInfo, name};
 
@@ -78,8 +79,8 @@ impl Backbone for SmallCnn {
 
     fn stage(&self, n: usize, x: Tensor<4>) -> Tensor<4> {
         match n {
-            0 => relu(self.bn1.forward(self.conv1.forward(x))),
-            _ => relu(self.bn2.forward(self.conv2.forward(max_pool2d(x, 2, 2, 0)))),
+            0 => self.conv1.forward_normalized(x, &self.bn1, Activation::Relu),
+            _ => self.conv2.forward_normalized(max_pool2d(x, 2, 2, 0), &self.bn2, Activation::Relu),
         }
     }
 

@@ -27,14 +27,22 @@ pub enum Activation {
 impl Activation {
     /// The function of each value of `input`.
     pub fn forward<const D: usize>(self, input: Tensor<D>) -> Tensor<D> {
+        match (self, self.pointwise()) {
+            (_, Some(function)) => pointwise(input, function),
+            (Self::Silu, _) => activation::silu(input),
+            (Self::Gelu, _) => activation::gelu(input),
+            _ => input,
+        }
+    }
+
+    /// The function, if it is one of those that a convolution can do on the way.
+    pub(super) fn pointwise(self) -> Option<Pointwise> {
         match self {
-            Self::Identity => input,
-            Self::Relu => relu(input),
-            Self::Relu6 => pointwise(input, Pointwise::Relu6),
-            Self::LeakyRelu(slope) => pointwise(input, Pointwise::LeakyRelu(slope)),
-            Self::HardSwish => pointwise(input, Pointwise::HardSwish),
-            Self::Silu => activation::silu(input),
-            Self::Gelu => activation::gelu(input),
+            Self::Relu => Some(Pointwise::Relu),
+            Self::Relu6 => Some(Pointwise::Relu6),
+            Self::LeakyRelu(slope) => Some(Pointwise::LeakyRelu(slope)),
+            Self::HardSwish => Some(Pointwise::HardSwish),
+            Self::Identity | Self::Silu | Self::Gelu => None,
         }
     }
 }
@@ -57,6 +65,12 @@ pub struct Activate {
 }
 
 impl Activate {
+    /// What it applies.
+    #[must_use]
+    pub fn function(&self) -> Activation {
+        self.function
+    }
+
     /// The layer that applies `function`.
     #[must_use]
     pub fn new(function: Activation) -> Self {

@@ -4,8 +4,9 @@ use burn::module::{Module, Param};
 use burn::tensor::ops::{ConvOptions, PadMode};
 use burn::tensor::{Device, Tensor};
 
+use super::{Activation, BatchNorm2d};
 use crate::init::{Draw, InitRng};
-use crate::ops::convolve;
+use crate::ops::{convolve, convolve_with_function};
 use crate::precision::{rounded, widened};
 use crate::trace::{self, Event};
 
@@ -127,20 +128,50 @@ impl Conv2d {
     /// - output: `[batch, outputs, height', width']`, `height' = (height + zeros - dilation (kernel - 1) - 1) / stride + 1`, where `zeros` are
     ///   those above and below: `2 padding` if they are [`Zeros::Around`]
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let [_, _, height, width] = input.dims();
-        let (input, padding) = match (self.zeros_of(height), self.zeros_of(width)) {
-            ((above, below), (left, right)) if above == below && left == right => (input, [above, left]),
-            (vertical, horizontal) => {
-                (input.pad([(0, 0), (0, 0), vertical, horizontal], PadMode::Constant(0.0)), [0, 0])
-            }
-        };
-        let options = ConvOptions::new([self.stride; 2], padding, [self.dilation; 2], self.groups);
+        let (input, options) = self.padded(input);
         let dtype = input.dtype();
         let bias = self.bias.as_ref().map(|bias| rounded(bias.val()));
         let output = widened(convolve(rounded(input), rounded(self.weight.val()), bias, options), dtype);
+        self.report(output.dims());
+        output
+    }
+
+    /// The same, normalized, and `activation` of it. Where nothing learns, what the normalization does to each channel is done to the kernels
+    /// before.
+    ///
+    /// # Shapes
+    ///
+    /// As [`Conv2d::forward`].
+    pub fn forward_normalized(
+        &self,
+        input: Tensor<4>,
+        norm: &BatchNorm2d,
+        activation: Activation,
+    ) -> Tensor<4> {
+        let device = input.device();
+        if device.is_autodiff() {
+            return activation.forward(norm.forward(self.forward(input)));
+        }
+        let (input, options) = self.padded(input);
+        let (scale, shift) = norm.scale_and_shift(&device);
+        let bias = match &self.bias {
+            Some(bias) => bias.val() * scale.clone() + shift,
+            None => shift,
+        };
+        let weight = self.weight.val() * scale.reshape([-1, 1, 1, 1]);
+        let output = match activation.pointwise() {
+            Some(function) => convolve_with_function(input, weight, bias, function, options),
+            None => activation.forward(convolve(input, weight, Some(bias), options)),
+        };
+        self.report(output.dims());
+        norm.report(output.dims());
+        output
+    }
+
+    /// Tells of images of this shape.
+    fn report(&self, shape: [usize; 4]) {
         trace::report(|| {
             let [_, inputs, height, width] = self.weight.dims();
-            let shape = output.dims();
             Event {
                 kind: "Conv2d",
                 param: Some(self.weight.id),
@@ -148,7 +179,18 @@ impl Conv2d {
                 macs: (shape[1] * shape[2] * shape[3] * inputs * height * width) as u64,
             }
         });
-        output
+    }
+
+    /// The input with those zeros around it that an operation does not add on its own, and what it is to do.
+    fn padded(&self, input: Tensor<4>) -> (Tensor<4>, ConvOptions<2>) {
+        let [_, _, height, width] = input.dims();
+        let (input, padding) = match (self.zeros_of(height), self.zeros_of(width)) {
+            ((above, below), (left, right)) if above == below && left == right => (input, [above, left]),
+            (vertical, horizontal) => {
+                (input.pad([(0, 0), (0, 0), vertical, horizontal], PadMode::Constant(0.0)), [0, 0])
+            }
+        };
+        (input, ConvOptions::new([self.stride; 2], padding, [self.dilation; 2], self.groups))
     }
 
     /// Zeros before and after a row of `size` pixels.
@@ -205,5 +247,28 @@ mod tests {
         let times = [1.0, 1.0, 2.0, 1.0];
         let expected: Vec<f32> = times.iter().flat_map(|row| times.map(|column| row * column)).collect();
         assert_eq!(gradient, expected);
+    }
+
+    #[test]
+    fn a_normalization_that_is_done_to_the_kernels_gives_what_it_gives_after() {
+        let device = Device::flex();
+        for (activation, bias) in
+            [(Activation::Relu, true), (Activation::Silu, false), (Activation::Identity, true)]
+        {
+            let config = Conv2dConfig { bias, stride: 2, ..Conv2dConfig::new(3, 5, 3) };
+            let mut rng = InitRng::new(0);
+            let conv = config.init(&mut rng, &device);
+            let mut norm = BatchNorm2d::new(5, &mut rng, &device);
+            let values = |start: f32| Tensor::<1>::from_data([start, 0.5, -0.7, 2.0, 1.0], &device);
+            (norm.weight, norm.bias) = (Param::from_tensor(values(0.2)), Param::from_tensor(values(1.3)));
+            norm.running_mean.update(values(0.1));
+            norm.running_var.update(values(0.3).abs());
+            let input = Tensor::arange(0..2 * 3 * 9 * 8, &device).float().sin().reshape([2, 3, 9, 8]);
+            let after = activation.forward(norm.forward(conv.forward(input.clone())));
+            let before = conv.forward_normalized(input, &norm, activation);
+            before
+                .into_data()
+                .assert_approx_eq::<f32>(&after.into_data(), burn::tensor::Tolerance::absolute(1e-5));
+        }
     }
 }

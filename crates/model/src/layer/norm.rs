@@ -52,12 +52,7 @@ impl BatchNorm2d {
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let device = input.device();
         let dims = input.dims();
-        trace::report(|| Event {
-            kind: "BatchNorm2d",
-            param: Some(self.weight.id),
-            output: dims.to_vec(),
-            macs: 0,
-        });
+        self.report(dims);
         let (weight, bias) = (self.weight.val(), self.bias.val());
         if !device.is_autodiff() {
             let mean = self.running_mean.value().to_device(&device);
@@ -72,6 +67,27 @@ impl BatchNorm2d {
         follow(&self.running_mean, normalized.mean, self.momentum, &device);
         follow(&self.running_var, unbiased, self.momentum, &device);
         normalized.output
+    }
+}
+
+impl BatchNorm2d {
+    /// Tells of images of this shape.
+    pub(super) fn report(&self, shape: [usize; 4]) {
+        trace::report(|| Event {
+            kind: "BatchNorm2d",
+            param: Some(self.weight.id),
+            output: shape.to_vec(),
+            macs: 0,
+        });
+    }
+
+    /// What it multiplies each channel with by its running statistics, and then adds to it: both `[channels]`.
+    pub(super) fn scale_and_shift(&self, device: &Device) -> (Tensor<1>, Tensor<1>) {
+        let mean = self.running_mean.value().to_device(device);
+        let var = self.running_var.value().to_device(device);
+        let scale = self.weight.val() / (var + self.epsilon).sqrt();
+        let shift = self.bias.val() - mean * scale.clone();
+        (scale, shift)
     }
 }
 

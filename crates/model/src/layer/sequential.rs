@@ -88,7 +88,19 @@ impl Residual {
 /// - input: `[batch, channels, height, width]`
 /// - output: the same, with other channels, height and width
 pub fn forward_all(layers: &[Layer], input: Tensor<4>) -> Tensor<4> {
-    layers.iter().fold(input, |x, layer| layer.forward(x))
+    let (mut layers, mut x) = (layers, input);
+    loop {
+        (x, layers) = match layers {
+            [Layer::Conv(conv), Layer::Norm(norm), Layer::Activate(activate), rest @ ..] => {
+                (conv.forward_normalized(x, norm, activate.function()), rest)
+            }
+            [Layer::Conv(conv), Layer::Norm(norm), rest @ ..] => {
+                (conv.forward_normalized(x, norm, Activation::Identity), rest)
+            }
+            [layer, rest @ ..] => (layer.forward(x), rest),
+            [] => return x,
+        };
+    }
 }
 
 /// A row of a convolution, batch normalization and an activation; `epsilon` and `momentum` are the normalization's.

@@ -5,6 +5,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, TensorData};
 
+use super::Pointwise;
+use super::after::After;
 use super::geometry::Geometry;
 use super::normalization::{images, vector};
 use super::sums::of_channels;
@@ -47,6 +49,7 @@ pub(super) fn forward(
     x: &FlexTensor,
     weight: &FlexTensor,
     bias: Option<&FlexTensor>,
+    function: Option<Pointwise>,
     options: &ConvOptions<2>,
 ) -> Option<FlexTensor> {
     let g = geometry(x, weight, options)?;
@@ -55,7 +58,7 @@ pub(super) fn forward(
         Some(bias) => Some(bias.as_slice::<f32>()?),
         None => None,
     };
-    let out = correlate(&g, x.as_slice()?, weight.as_slice()?, bias);
+    let out = correlate(&g, x.as_slice()?, weight.as_slice()?, After { bias, function });
     Some(tensor(out, [g.batch, g.groups * g.outputs, g.out[0], g.out[1]]))
 }
 
@@ -69,7 +72,7 @@ pub(super) fn x_backward(
     let (weight, gradient) = (weight.to_contiguous(), gradient.to_contiguous());
     let (weight, gradient) = (weight.as_slice()?, gradient.as_slice()?);
     let of_x = match g.reversed() {
-        Some(reversed) => correlate(&reversed, gradient, &reversed_kernels(&g, weight), None),
+        Some(reversed) => correlate(&reversed, gradient, &reversed_kernels(&g, weight), After::NOTHING),
         None if depthwise::is_one(&g) => depthwise::spread(&g, gradient, weight),
         None => unfolded::spread(&g, gradient, weight),
     };
@@ -105,13 +108,13 @@ fn tensor(values: Vec<f32>, shape: [usize; 4]) -> FlexTensor {
 }
 
 /// The convolution itself.
-fn correlate(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_>) -> Vec<f32> {
     if depthwise::is_one(g) {
-        depthwise::correlate(g, x, weight, bias)
+        depthwise::correlate(g, x, weight, after)
     } else if direct::is_worth_it(g) {
-        direct::correlate(g, x, weight, bias)
+        direct::correlate(g, x, weight, after)
     } else {
-        unfolded::correlate(g, x, weight, bias)
+        unfolded::correlate(g, x, weight, after)
     }
 }
 

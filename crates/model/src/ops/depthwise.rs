@@ -3,6 +3,7 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::after::After;
 use super::geometry::Geometry;
 use super::planes::Planes;
 use super::simd::wide;
@@ -33,31 +34,21 @@ fn room(g: &Geometry, planes: &Planes) -> usize {
 }
 
 /// The convolution of `x` `[batch, channels, height, width]` with `weight` `[channels, 1, kernel, kernel]`.
-pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_>) -> Vec<f32> {
     let planes = Planes::by_outputs(g);
     let places = places(g, &planes);
     let mut out = vec![0.0; g.batch * g.result()];
     let works = out.par_chunks_mut(CHANNELS * g.pixels()).zip(x.par_chunks(CHANNELS * g.area())).enumerate();
+    let (step, width) = (g.stride[0] * planes.row(), g.out[1]);
     works.for_each_init(
         || vec![0.0; room(g, &planes)],
         |plane, (n, (out, x))| {
             for (k, (out, x)) in out.chunks_exact_mut(g.pixels()).zip(x.chunks_exact(g.area())).enumerate() {
                 let channel = (n * CHANNELS + k) % g.groups;
                 let kernel = &weight[channel * g.elements()..][..g.elements()];
-                let bias = bias.map_or(0.0, |bias| bias[channel]);
-                let step = g.stride[0] * planes.row();
-                let width = g.out[1];
-                Arch::new().dispatch(Correlate {
-                    planes: &planes,
-                    x,
-                    plane,
-                    places: &places,
-                    kernel,
-                    bias,
-                    step,
-                    out,
-                    width,
-                });
+                let (planes, places) = (&planes, &*places);
+                Arch::new().dispatch(Correlate { planes, x, plane, places, kernel, step, out, width });
+                after.channel(channel, out);
             }
         },
     );
@@ -71,7 +62,6 @@ struct Correlate<'a> {
     plane: &'a mut [f32],
     places: &'a [usize],
     kernel: &'a [f32],
-    bias: f32,
     /// From a row that an output row sees to that of the next.
     step: usize,
     out: &'a mut [f32],
@@ -83,12 +73,11 @@ impl WithSimd for Correlate<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { planes, x, plane, places, kernel, bias, step, out, width } = self;
+        let Self { planes, x, plane, places, kernel, step, out, width } = self;
         planes.fill(x, plane);
-        let bias = simd.splat_f32s(bias);
         for (y, rows) in out.chunks_mut(ROWS * width).enumerate() {
             for first in (0..width).step_by(S::F32_LANES) {
-                let mut sums = [bias; ROWS];
+                let mut sums = [simd.splat_f32s(0.0); ROWS];
                 for (place, element) in places.iter().zip(kernel) {
                     let element = simd.splat_f32s(*element);
                     let seen = &plane[y * ROWS * step + place + first..];

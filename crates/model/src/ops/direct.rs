@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::after::After;
 use super::geometry::Geometry;
 use super::planes::Planes;
 use super::products::{Machine, Terms};
@@ -50,7 +51,7 @@ pub(super) fn is_worth_it(g: &Geometry) -> bool {
 }
 
 /// The convolution of `x` `[batch, inputs, height, width]`: as the geometry says, `[batch, outputs, height', width']`.
-pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_>) -> Vec<f32> {
     let machine = Machine::new();
     let together = images_together(g);
     let planes = Planes::by_outputs(g);
@@ -77,8 +78,10 @@ pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[
                         sum_terms(machine, &terms, starts, sums, false);
                         runs.write(g, machine, band, block, sums, out);
                     }
-                    if let Some(bias) = bias {
-                        add_bias(g, block, bias, out);
+                    for image in out.chunks_exact_mut(g.result()) {
+                        let outputs = image.chunks_exact_mut(g.pixels()).enumerate();
+                        let of_block = outputs.skip(block.first).take(block.channels);
+                        of_block.for_each(|(channel, outputs)| after.channel(channel, outputs));
                     }
                 }
             }
@@ -92,16 +95,6 @@ fn whole(count: usize, some: &[usize], starts: &mut Vec<usize>) {
     starts.clear();
     starts.extend_from_slice(some);
     starts.resize(some.len().next_multiple_of(count), some.last().copied().unwrap_or_default());
-}
-
-/// Adds each channel's bias.
-fn add_bias(g: &Geometry, block: Block, bias: &[f32], out: &mut [f32]) {
-    for image in out.chunks_exact_mut(g.result()) {
-        let channels = image[block.first * g.pixels()..].chunks_exact_mut(g.pixels());
-        for (bias, channel) in bias[block.first..][..block.channels].iter().zip(channels) {
-            channel.iter_mut().for_each(|out| *out += bias);
-        }
-    }
 }
 
 /// Sums the terms, some at a time so that their channels stay in the fastest cache.

@@ -6,6 +6,7 @@ use burn::tensor::{DType, TensorData};
 use rayon::prelude::*;
 
 use super::Pointwise;
+use super::simd::wide;
 
 type FlexTensor = FloatTensor<Flex>;
 
@@ -17,12 +18,9 @@ const LEAST: usize = 1 << 10;
 
 pub(super) fn forward(x: &FlexTensor, function: Pointwise) -> Option<FlexTensor> {
     match function {
-        Pointwise::Relu => map(x, |x| if x < 0.0 { 0.0 } else { x }),
+        Pointwise::Relu => map(x, relu),
         Pointwise::Relu6 => map(x, |x| x.clamp(0.0, 6.0)),
-        Pointwise::LeakyRelu(slope) => {
-            let slope = slope as f32;
-            map(x, move |x| if x < 0.0 { slope * x } else { x })
-        }
+        Pointwise::LeakyRelu(slope) => map(x, move |x| leaky_relu(x, slope as f32)),
         Pointwise::HardSigmoid => map(x, hard_sigmoid),
         Pointwise::HardSwish => map(x, |x| x * hard_sigmoid(x)),
     }
@@ -44,6 +42,36 @@ pub(super) fn backward(x: &FlexTensor, function: Pointwise, gradient: &FlexTenso
     }
 }
 
+/// The function of each value, to which `bias` is added before.
+pub(super) fn in_place(values: &mut [f32], bias: f32, function: Option<Pointwise>) {
+    match function {
+        None => change(values, |x| x + bias),
+        Some(Pointwise::Relu) => change(values, |x| relu(x + bias)),
+        Some(Pointwise::Relu6) => change(values, |x| (x + bias).clamp(0.0, 6.0)),
+        Some(Pointwise::LeakyRelu(slope)) => change(values, |x| leaky_relu(x + bias, slope as f32)),
+        Some(Pointwise::HardSigmoid) => change(values, |x| hard_sigmoid(x + bias)),
+        Some(Pointwise::HardSwish) => change(values, |x| (x + bias) * hard_sigmoid(x + bias)),
+    }
+}
+
+fn change(values: &mut [f32], function: impl Fn(f32) -> f32) {
+    wide(
+        #[inline(always)]
+        || values.iter_mut().for_each(|value| *value = function(*value)),
+    );
+}
+
+#[inline(always)]
+fn relu(x: f32) -> f32 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
+#[inline(always)]
+fn leaky_relu(x: f32, slope: f32) -> f32 {
+    if x < 0.0 { slope * x } else { x }
+}
+
+#[inline(always)]
 fn hard_sigmoid(x: f32) -> f32 {
     (x / 6.0 + 0.5).clamp(0.0, 1.0)
 }

@@ -7,7 +7,7 @@ use burn::tensor::module::{batch_norm_train, conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use super::{Pointwise, Window, convolve, normalize, pointwise, pool};
+use super::{Pointwise, Window, convolve, convolve_with_function, normalize, pointwise, pool};
 
 /// A case: images, channels in, channels out, kernel, size, and options.
 struct Case {
@@ -283,5 +283,31 @@ fn functions_of_each_value_are_pytorchs_at_their_corners() {
     let nan = Tensor::<1>::from_data([f32::NAN], &Device::flex());
     for (function, ..) in expected {
         assert!(list(pointwise(nan.clone(), function).into_data())[0].is_nan(), "{function:?}");
+    }
+}
+
+#[test]
+fn what_convolutions_do_on_the_way_is_what_comes_after_them() {
+    let one = [1, 1];
+    let cases = [
+        case([9, 24, 7, 7], [40, 24, 3, 3], [one, one, one], 1),
+        case([2, 6, 15, 8], [7, 6, 1, 1], [one, [0, 0], one], 1),
+        case([9, 12, 4, 4], [8, 3, 3, 3], [one, one, one], 4),
+        case([1, 20, 70, 33], [8, 5, 3, 3], [[2, 2], one, one], 4),
+        case([3, 20, 14, 15], [20, 1, 5, 5], [one, [2, 2], one], 20),
+        case([2, 6, 9, 9], [12, 1, 3, 3], [one, one, one], 6),
+    ];
+    for (n, case) in cases.iter().enumerate() {
+        for function in [Pointwise::Relu, Pointwise::Relu6, Pointwise::LeakyRelu(0.1), Pointwise::HardSwish] {
+            let leaf = |shape, seed| leaf(shape, seed, DType::F32).inner() * 4.0;
+            let (x, weight) = (leaf(case.x, 1), leaf(case.weight, 2));
+            let bias = leaf([case.weight[0], 1, 1, 1], 3).reshape([-1]);
+            let options = case.options.clone();
+            let after =
+                pointwise(convolve(x.clone(), weight.clone(), Some(bias.clone()), options.clone()), function);
+            let on_the_way = convolve_with_function(x, weight, bias, function, options);
+            let what = format!("case {n} {function:?}");
+            assert_close(&what, &list(on_the_way.into_data()), &list(after.into_data()), 1e-6);
+        }
     }
 }

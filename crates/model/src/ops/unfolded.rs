@@ -4,6 +4,7 @@
 
 use rayon::prelude::*;
 
+use super::after::After;
 use super::gemm::{Strides, multiply};
 use super::geometry::Geometry;
 use super::patches::{Rows, gather, scatter};
@@ -27,20 +28,20 @@ pub(super) fn room(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
 }
 
 /// The convolution itself: kernels times patches.
-pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_>) -> Vec<f32> {
     let mut out = vec![0.0; g.batch * g.result()];
     let (rows, images) = g.tiles(g.patch());
     let works = out.par_chunks_mut(images * g.result()).zip(x.par_chunks(images * g.image()));
     works.for_each_init(Scratch::default, |scratch, (out, x)| {
         for group in 0..g.groups {
             let kernels = &weight[group * g.outputs * g.patch()..][..g.outputs * g.patch()];
-            let bias = bias.map(|bias| &bias[group * g.outputs..][..g.outputs]);
+            let first = group * g.outputs;
             if images == 1 {
                 let out = &mut out[group * g.outputs * g.pixels()..][..g.outputs * g.pixels()];
                 let x = &x[group * g.inputs * g.area()..][..g.inputs * g.area()];
-                correlate_bands(g, rows, x, (kernels, bias), out, &mut scratch.patches);
+                correlate_bands(g, rows, x, (kernels, after, first), out, &mut scratch.patches);
             } else {
-                correlate_images(g, group, x, (kernels, bias), out, scratch);
+                correlate_images(g, group, x, (kernels, after, first), out, scratch);
             }
         }
     });
@@ -52,13 +53,10 @@ fn correlate_bands(
     g: &Geometry,
     rows: usize,
     x: &[f32],
-    (kernels, bias): (&[f32], Option<&[f32]>),
+    (kernels, after, first): (&[f32], After<'_>, usize),
     out: &mut [f32],
     patches: &mut Vec<f32>,
 ) {
-    if let Some(bias) = bias {
-        out.chunks_exact_mut(g.pixels()).zip(bias).for_each(|(channel, bias)| channel.fill(*bias));
-    }
     for band in g.bands(rows) {
         let (begin, pixels) = (band.first * g.out[1], band.count * g.out[1]);
         let seen = if g.is_pointwise() {
@@ -69,8 +67,11 @@ fn correlate_bands(
             (&*patches, Strides::rows(pixels))
         };
         let shape = [g.outputs, g.patch(), pixels];
-        let out = (&mut out[begin..], Strides::rows(g.pixels()));
-        multiply(shape, (kernels, Strides::rows(g.patch())), seen, out, bias.is_some());
+        let of_band = (&mut out[begin..], Strides::rows(g.pixels()));
+        multiply(shape, (kernels, Strides::rows(g.patch())), seen, of_band, false);
+        for (channel, outputs) in out.chunks_exact_mut(g.pixels()).enumerate() {
+            after.channel(first + channel, &mut outputs[begin..begin + pixels]);
+        }
     }
 }
 
@@ -79,7 +80,7 @@ fn correlate_images(
     g: &Geometry,
     group: usize,
     x: &[f32],
-    (kernels, bias): (&[f32], Option<&[f32]>),
+    (kernels, after, first): (&[f32], After<'_>, usize),
     out: &mut [f32],
     scratch: &mut Scratch,
 ) {
@@ -98,10 +99,8 @@ fn correlate_images(
         let channels = image[group * g.outputs * pixels..].chunks_exact_mut(pixels);
         for (k, (to, from)) in channels.zip(products.chunks_exact(columns)).enumerate() {
             let from = &from[n * pixels..][..pixels];
-            match bias {
-                Some(bias) => to.iter_mut().zip(from).for_each(|(to, from)| *to = from + bias[k]),
-                None => to.copy_from_slice(from),
-            }
+            to.copy_from_slice(from);
+            after.channel(first + k, to);
         }
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn deeplab_head(inputs: usize, classes: usize, rng: &mut InitRng, dev
 /// - output: `[batch, classes, height, width]`
 pub(super) fn forward_deeplab(head: &DeepLabHead, input: &Tensor<4>) -> Tensor<4> {
     let (aspp, conv, norm, activate, last) = head;
-    last.forward(activate.forward(norm.forward(conv.forward(aspp.forward(input)))))
+    last.forward(conv.forward_normalized(aspp.forward(input), norm, activate.function()))
 }
 
 /// Atrous spatial pyramid pooling: branches that look at a place from near, from further and further off, and at the whole picture.
