@@ -20,6 +20,8 @@ mod geometry;
 #[cfg(feature = "flex")]
 mod normalization;
 #[cfg(feature = "flex")]
+mod output;
+#[cfg(feature = "flex")]
 mod patches;
 #[cfg(feature = "flex")]
 mod planes;

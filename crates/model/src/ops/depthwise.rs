@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::after::After;
 use super::geometry::Geometry;
+use super::output::by_chunks;
 use super::planes::Planes;
 use super::simd::wide;
 
@@ -37,12 +38,13 @@ fn room(g: &Geometry, planes: &Planes) -> usize {
 pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_>) -> Vec<f32> {
     let planes = Planes::by_outputs(g);
     let places = places(g, &planes);
-    let mut out = vec![0.0; g.batch * g.result()];
-    let works = out.par_chunks_mut(CHANNELS * g.pixels()).zip(x.par_chunks(CHANNELS * g.area())).enumerate();
     let (step, width) = (g.stride[0] * planes.row(), g.out[1]);
-    works.for_each_init(
+    by_chunks(
+        g.batch * g.result(),
+        CHANNELS * g.pixels(),
         || vec![0.0; room(g, &planes)],
-        |plane, (n, (out, x))| {
+        |plane, n, out| {
+            let x = &x[n * CHANNELS * g.area()..];
             for (k, (out, x)) in out.chunks_exact_mut(g.pixels()).zip(x.chunks_exact(g.area())).enumerate() {
                 let channel = (n * CHANNELS + k) % g.groups;
                 let kernel = &weight[channel * g.elements()..][..g.elements()];
@@ -51,8 +53,7 @@ pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_
                 after.channel(channel, out);
             }
         },
-    );
-    out
+    )
 }
 
 /// One channel of one image.
@@ -104,12 +105,13 @@ fn vector<S: Simd>(from: &[f32]) -> S::f32s {
 pub(super) fn spread(g: &Geometry, gradient: &[f32], weight: &[f32]) -> Vec<f32> {
     let planes = Planes::by_outputs(g);
     let places = places(g, &planes);
-    let mut of_x = vec![0.0; g.batch * g.image()];
-    let works =
-        of_x.par_chunks_mut(CHANNELS * g.area()).zip(gradient.par_chunks(CHANNELS * g.pixels())).enumerate();
-    works.for_each_init(
+    by_chunks(
+        g.batch * g.image(),
+        CHANNELS * g.area(),
         || vec![0.0; planes.plane()],
-        |plane, (n, (of_x, gradient))| {
+        |plane, n, of_x| {
+            of_x.fill(0.0);
+            let gradient = &gradient[n * CHANNELS * g.pixels()..];
             let channels = of_x.chunks_exact_mut(g.area()).zip(gradient.chunks_exact(g.pixels()));
             for (k, (of_x, gradient)) in channels.enumerate() {
                 let channel = (n * CHANNELS + k) % g.groups;
@@ -129,8 +131,7 @@ pub(super) fn spread(g: &Geometry, gradient: &[f32], weight: &[f32]) -> Vec<f32>
                 );
             }
         },
-    );
-    of_x
+    )
 }
 
 /// The gradient of the weight: gradients of what comes out times what each output has seen, summed over pixels and images.

@@ -2,10 +2,9 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::after::After;
 use super::geometry::Geometry;
+use super::output::by_chunks;
 use super::planes::Planes;
 use super::products::{Machine, Terms};
 use super::simd::wide;
@@ -58,11 +57,13 @@ pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_
     let runs = Runs::new(g, &planes, together);
     let places = term_places(g, &planes);
     let kernels = packed_kernels(g, machine, weight);
-    let mut out = vec![0.0; g.batch * g.result()];
-    let works = out.par_chunks_mut(together * g.result()).zip(x.par_chunks(together * g.image()));
-    works.for_each_init(
+    by_chunks(
+        g.batch * g.result(),
+        together * g.result(),
         || (vec![0.0; together * g.inputs * planes.plane()], Vec::new(), Vec::new()),
-        |(padded, sums, starts), (out, x)| {
+        |(padded, sums, starts), n, out| {
+            let images = out.len() / g.result();
+            let x = &x[n * together * g.image()..][..images * g.image()];
             for group in 0..g.groups {
                 pad(g, &planes, x, group * g.inputs..(group + 1) * g.inputs, padded);
                 let mut kernels = &kernels[group * kernels.len() / g.groups..];
@@ -72,7 +73,7 @@ pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_
                     let (vectors, along) = (block.vectors, runs.along);
                     let terms = Terms { pixels: padded, places: &places, channels, vectors, along };
                     block.first += group * g.outputs;
-                    for band in runs.bands(x.len() / g.image()) {
+                    for band in runs.bands(images) {
                         whole(machine.runs(along, vectors), &runs.starts[band.clone()], starts);
                         let sums = room(sums, starts.len() * along * vectors * machine.lanes);
                         sum_terms(machine, &terms, starts, sums, false);
@@ -86,8 +87,7 @@ pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_
                 }
             }
         },
-    );
-    out
+    )
 }
 
 /// Adds to `starts`, which is `some`, the last again until they are a multiple of what is summed at once.

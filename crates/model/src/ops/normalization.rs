@@ -5,6 +5,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, TensorData};
 use rayon::prelude::*;
 
+use super::output::by_chunks;
 use super::simd::wide;
 use super::sums::{channel, of_channel, sum, sum_of_pairs};
 
@@ -27,22 +28,26 @@ pub(super) fn forward(
         .zip(gamma)
         .map(|([_, variance], gamma)| gamma * inverse(*variance, epsilon))
         .collect();
-    let mut out = vec![0.0; values.len()];
-    let works = out.par_chunks_mut(channels * pixels).zip(values.par_chunks(channels * pixels));
-    works.for_each(|(out, values)| {
-        wide(
-            #[inline(always)]
-            || {
-                let planes = out.chunks_exact_mut(pixels).zip(values.chunks_exact(pixels)).enumerate();
-                for (c, (out, values)) in planes {
-                    let (mean, scale, beta) = (statistics[c][0], scales[c], beta[c]);
-                    for (out, value) in out.iter_mut().zip(values) {
-                        *out = (value - mean) * scale + beta;
+    let out = by_chunks(
+        values.len(),
+        channels * pixels,
+        || (),
+        |(), n, out| {
+            let values = &values[n * channels * pixels..];
+            wide(
+                #[inline(always)]
+                || {
+                    let planes = out.chunks_exact_mut(pixels).zip(values.chunks_exact(pixels)).enumerate();
+                    for (c, (out, values)) in planes {
+                        let (mean, scale, beta) = (statistics[c][0], scales[c], beta[c]);
+                        for (out, value) in out.iter_mut().zip(values) {
+                            *out = (value - mean) * scale + beta;
+                        }
                     }
-                }
-            },
-        );
-    });
+                },
+            );
+        },
+    );
     let of_channels = |n: usize| vector(statistics.iter().map(|both| both[n]).collect());
     let out = FlexTensor::from_data(TensorData::new(out, x.layout().shape().clone()));
     Some([out, of_channels(0), of_channels(1)])
@@ -82,26 +87,31 @@ pub(super) fn backward(
         })
         .collect();
     let count = (batch * pixels) as f64;
-    let mut of_x = vec![0.0; values.len()];
-    let works = of_x.par_chunks_mut(channels * pixels).zip(values.par_chunks(channels * pixels));
-    works.zip(gradients.par_chunks(channels * pixels)).for_each(|((of_x, values), gradients)| {
-        wide(
-            #[inline(always)]
-            || {
-                let planes = of_x.chunks_exact_mut(pixels).zip(values.chunks_exact(pixels));
-                for (c, ((of_x, values), gradients)) in planes.zip(gradients.chunks_exact(pixels)).enumerate()
-                {
-                    let (mean, inverse) = (mean[c], inverse(variance[c], epsilon));
-                    let scale = gamma[c] * inverse;
-                    let [plain, times] = sums[c].map(|sum| sum / count);
-                    let (plain, times) = (plain as f32, (times * f64::from(inverse)) as f32);
-                    for ((of_x, value), gradient) in of_x.iter_mut().zip(values).zip(gradients) {
-                        *of_x = (gradient - plain - (value - mean) * times) * scale;
+    let of_x = by_chunks(
+        values.len(),
+        channels * pixels,
+        || (),
+        |(), n, of_x| {
+            let (values, gradients) = (&values[n * channels * pixels..], &gradients[n * channels * pixels..]);
+            wide(
+                #[inline(always)]
+                || {
+                    let planes = of_x.chunks_exact_mut(pixels).zip(values.chunks_exact(pixels));
+                    for (c, ((of_x, values), gradients)) in
+                        planes.zip(gradients.chunks_exact(pixels)).enumerate()
+                    {
+                        let (mean, inverse) = (mean[c], inverse(variance[c], epsilon));
+                        let scale = gamma[c] * inverse;
+                        let [plain, times] = sums[c].map(|sum| sum / count);
+                        let (plain, times) = (plain as f32, (times * f64::from(inverse)) as f32);
+                        for ((of_x, value), gradient) in of_x.iter_mut().zip(values).zip(gradients) {
+                            *of_x = (gradient - plain - (value - mean) * times) * scale;
+                        }
                     }
-                }
-            },
-        );
-    });
+                },
+            );
+        },
+    );
     let of_x = FlexTensor::from_data(TensorData::new(of_x, x.layout().shape().clone()));
     let of_channels = |n: usize| vector(sums.iter().map(|both| both[n] as f32).collect());
     Some([of_x, of_channels(1), of_channels(0)])

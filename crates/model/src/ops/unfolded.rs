@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::after::After;
 use super::gemm::{Strides, multiply};
 use super::geometry::Geometry;
+use super::output::by_chunks;
 use super::patches::{Rows, gather, scatter};
 
 /// Pieces that a weight's gradient is cut into, to be computed at once.
@@ -29,10 +30,9 @@ pub(super) fn room(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
 
 /// The convolution itself: kernels times patches.
 pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_>) -> Vec<f32> {
-    let mut out = vec![0.0; g.batch * g.result()];
     let (rows, images) = g.tiles(g.patch());
-    let works = out.par_chunks_mut(images * g.result()).zip(x.par_chunks(images * g.image()));
-    works.for_each_init(Scratch::default, |scratch, (out, x)| {
+    by_chunks(g.batch * g.result(), images * g.result(), Scratch::default, |scratch, n, out| {
+        let x = &x[n * images * g.image()..][..out.len() / g.result() * g.image()];
         for group in 0..g.groups {
             let kernels = &weight[group * g.outputs * g.patch()..][..g.outputs * g.patch()];
             let first = group * g.outputs;
@@ -44,8 +44,7 @@ pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_
                 correlate_images(g, group, x, (kernels, after, first), out, scratch);
             }
         }
-    });
-    out
+    })
 }
 
 /// A group of one image, some rows at a time.
@@ -107,10 +106,10 @@ fn correlate_images(
 
 /// The gradient of what goes in where the window steps over pixels: each output's share goes back to the patch that it has seen.
 pub(super) fn spread(g: &Geometry, gradient: &[f32], weight: &[f32]) -> Vec<f32> {
-    let mut of_x = vec![0.0; g.batch * g.image()];
     let (_, images) = g.tiles(g.patch());
-    let works = of_x.par_chunks_mut(images * g.image()).zip(gradient.par_chunks(images * g.result()));
-    works.for_each_init(Scratch::default, |scratch, (of_x, gradient)| {
+    by_chunks(g.batch * g.image(), images * g.image(), Scratch::default, |scratch, n, of_x| {
+        of_x.fill(0.0);
+        let gradient = &gradient[n * images * g.result()..][..of_x.len() / g.image() * g.result()];
         let pixels = g.pixels();
         let columns = gradient.len() / g.result() * pixels;
         for group in 0..g.groups {
@@ -131,8 +130,7 @@ pub(super) fn spread(g: &Geometry, gradient: &[f32], weight: &[f32]) -> Vec<f32>
                 scatter(g, channels, g.all_rows(), &patches[n * pixels..], columns);
             }
         }
-    });
-    of_x
+    })
 }
 
 /// A group's gradients of several images as one matrix with a row for each channel.
