@@ -25,11 +25,11 @@ fn plan(settings: &[(&str, &str)]) -> Plan {
 }
 
 /// Trains on so many devices. A machine has one CPU, which stands in for several.
-fn trained(plan: &Plan, devices: usize, out: &Path) -> Result<Fitted, Error> {
+fn trained(plan: &Plan, devices: usize, out: &Path) -> Result<Fitted, Box<Error>> {
     let (device, more_devices) = (Device::flex(), vec![Device::flex(); devices - 1]);
     let out = Some(out.to_owned());
     let options = RunOptions { device, more_devices, out, threads: 2, ..RunOptions::default() };
-    Ok(run_plan(plan, &options, Vec::new())?.fitted)
+    run_plan(plan, &options, Vec::new()).map(|outcome| outcome.fitted).map_err(Box::new)
 }
 
 /// Those of the last model, by name.

@@ -155,7 +155,7 @@ impl Classifier {
 
 impl Lesson {
     /// The same for `network` on its device, without what autodiff knows of it.
-    pub(crate) fn to_device(self, device: &Device, network: &Classifier) -> Self {
+    pub(crate) fn moved_to(self, device: &Device, network: &Classifier) -> Self {
         let StepOutput { logits, targets } = self.output;
         Self {
             loss: self.loss.detach().to_device(device),

@@ -69,7 +69,7 @@ impl Replicas {
             let mut lessons = vec![first.learned(network)];
             for lesson in elsewhere {
                 let lesson = lesson.join().unwrap_or_else(|panic| resume_unwind(panic));
-                lessons.push(lesson.to_device(&self.home, network));
+                lessons.push(lesson.moved_to(&self.home, network));
             }
             lessons
         })
