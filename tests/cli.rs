@@ -541,22 +541,6 @@ fn the_largest_batch_is_found_and_kept_when_a_run_goes_on() {
 }
 
 #[test]
-fn two_devices_give_the_model_of_one() {
-    let place = place();
-    photos(place.path(), 12);
-    let train = |device: &str, out: &str| {
-        let usual = ["train", "photos", "--model", "mlp", "--size", "16", "--epochs", "2", "--batch", "4"];
-        let more = ["--set", "accumulate=2", "--set", "amp=bf16", "--device", device, "--out", out];
-        let ran = pyrograph(place.path(), &[&usual[..], &more].concat());
-        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-        fs::read(place.path().join(out).join("last.safetensors")).unwrap()
-    };
-    assert!(train("flex", "one") == train("flex,flex", "two"));
-    let odd = ["train", "photos", "--device", "flex,flex", "--set", "accumulate=3", "--out", "odd"];
-    refused(place.path(), &odd, &["a multiple of 2"]);
-}
-
-#[test]
 fn weights_of_others_become_a_model_file() {
     let place = place();
     photos(place.path(), 4);

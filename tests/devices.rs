@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use pyrograph::burn::tensor::Device;
@@ -98,4 +99,21 @@ fn products_in_bfloat16_learn_nearly_the_same() {
     let (exact, rounded) = (exact.epochs[1].train_loss, rounded.epochs[1].train_loss);
     assert!(exact != rounded, "nothing was rounded");
     assert!((exact - rounded).abs() < 0.05 * exact, "{rounded} instead of {exact}");
+}
+
+#[test]
+fn the_program_shares_steps_between_the_devices_it_is_told() {
+    let place = tempfile::tempdir().unwrap();
+    let train = |device: &str, accumulate: &str, out: &str| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_pyrograph"));
+        program.args(["train", "--model", "linear", "--epochs", "1", "--device", device, "--out", out]);
+        program.args(["--set", accumulate]).current_dir(place.path()).output().unwrap()
+    };
+    for (device, out) in [("flex", "one"), ("flex,flex", "two")] {
+        assert!(train(device, "accumulate=2", out).status.success(), "{device}");
+    }
+    assert!(weights(&place.path().join("one")) == weights(&place.path().join("two")));
+    let odd = train("flex,flex", "accumulate=3", "odd");
+    assert_eq!(odd.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&odd.stderr).contains("a multiple of 2"));
 }
