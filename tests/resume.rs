@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
+#[cfg(unix)]
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
@@ -200,17 +202,21 @@ fn survives(
 ) {
     let place = tempfile::tempdir().unwrap();
     photos(place.path(), 40);
-    let started = std::time::Instant::now();
-    let whole = program(place.path(), "whole", more).output().unwrap();
-    assert!(whole.status.success(), "{}", String::from_utf8_lossy(&whole.stderr));
-    let usual = started.elapsed();
-    let expected = results(&place.path().join("whole"));
+    // The shortest of three: on a busy machine a process may take many times as long as it usually does.
+    let undisturbed = (0..3).map(|n| {
+        let started = std::time::Instant::now();
+        let whole = program(place.path(), &format!("whole-{n}"), more).output().unwrap();
+        assert!(whole.status.success(), "{}", String::from_utf8_lossy(&whole.stderr));
+        started.elapsed()
+    });
+    let usual = undisturbed.min().unwrap();
+    let expected = results(&place.path().join("whole-0"));
     let (mut stopped, mut chance) = (0, Chance(7));
     for run in 0.. {
         let out = format!("run-{run}");
         loop {
             let mut child = program(place.path(), &out, more)
-                .stdout(std::process::Stdio::null())
+                .stdout(std::process::Stdio::piped())
                 .stderr(std::process::Stdio::piped())
                 .spawn()
                 .unwrap();
@@ -269,7 +275,21 @@ fn kill_inside_a_save(
     false
 }
 
-/// Asks to stop at a random instant; the process must say 75 if it had begun to listen.
+/// Waits until the process trains, if it does not end before. Until it has looked at the images a signal ends it as it does any process.
+#[cfg(unix)]
+fn wait_until_it_trains(child: &mut std::process::Child) -> BufReader<std::process::ChildStdout> {
+    let mut said = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("Run folder") {
+        line.clear();
+        if said.read_line(&mut line).unwrap() == 0 {
+            break;
+        }
+    }
+    said
+}
+
+/// Asks to stop at a random instant; the process must say 75, and have saved every step that it has made.
 #[cfg(unix)]
 fn terminate(
     child: &mut std::process::Child,
@@ -277,10 +297,7 @@ fn terminate(
     usual: std::time::Duration,
     chance: &mut Chance,
 ) -> bool {
-    // Before there is a checkpoint it may not listen yet, and ends as any process does.
-    while !out.join("checkpoints/LATEST").exists() && child.try_wait().unwrap().is_none() {
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
+    let _said = wait_until_it_trains(child);
     std::thread::sleep(usual.mul_f64(0.3 * chance.share()));
     if child.try_wait().unwrap().is_some() {
         return false;
@@ -290,6 +307,13 @@ fn terminate(
     let code = child.wait().unwrap().code();
     // In the last moments everything is done, and there is nothing to go on from.
     assert!(code == Some(75) || code == Some(0), "{code:?}");
+    if code == Some(75) {
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        let newest = fs::read_to_string(out.join("checkpoints/LATEST")).unwrap();
+        let saved: u64 = newest.trim().strip_prefix("step-").unwrap().parse().unwrap();
+        assert!(said.contains(&format!("at step {saved};")), "{saved} is saved: {said}");
+    }
     code == Some(75)
 }
 
@@ -324,10 +348,8 @@ fn a_run_that_is_asked_often_to_stop_says_75_and_loses_nothing() {
 #[test]
 #[cfg(unix)]
 fn a_second_signal_ends_it_at_once_and_it_goes_on_all_the_same() {
-    survives("signalled twice", &["--save-every", "3"], 3, |child, out, usual, chance| {
-        while !out.join("checkpoints/LATEST").exists() && child.try_wait().unwrap().is_none() {
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
+    survives("signalled twice", &["--save-every", "3"], 3, |child, _, usual, chance| {
+        let _said = wait_until_it_trains(child);
         std::thread::sleep(usual.mul_f64(0.2 * chance.share()));
         let signals = format!("kill -INT {0}; kill -INT {0}", child.id());
         std::process::Command::new("sh")
