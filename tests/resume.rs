@@ -388,6 +388,79 @@ fn a_full_disk_is_a_named_error_and_the_run_goes_on_once_there_is_room() {
     }
 }
 
+/// A run that was killed once it had saved something: the folder of its newest checkpoint.
+#[cfg(target_os = "linux")]
+fn killed_after_a_save(place: &Path, out: &str, start: impl Fn(&[&str]) -> std::process::Command) -> PathBuf {
+    let mut child = start(&["--save-every", "1"]).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let checkpoints = place.join(out).join("checkpoints");
+    let newest = || fs::read_to_string(checkpoints.join("LATEST")).unwrap_or_default().trim().to_owned();
+    while newest().is_empty() || newest() < "step-0000000004".to_owned() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it had saved anything");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    checkpoints.join(newest())
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn without_room_permission_or_memory_it_says_so_and_the_last_checkpoint_stays() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path();
+    photos(place, 40);
+    // What root may do cannot be forbidden: the program runs as somebody else then, who must reach it and its folder.
+    let copy = place.join("pyrograph");
+    fs::copy(env!("CARGO_BIN_EXE_pyrograph"), &copy).unwrap();
+    let set_mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    set_mode(place, 0o777);
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    let after = |line: &str, out: &str, more: &[&str]| {
+        let mut command = std::process::Command::new("bash");
+        command.current_dir(place).env("HOME", place).arg("-c").arg(format!("{line} exec \"$0\" \"$@\""));
+        command.arg(&copy).args(program(place, out, more).get_args());
+        if is_root {
+            command.uid(65534).gid(65534);
+        }
+        command
+    };
+    assert!(after("", "whole", &[]).output().unwrap().status.success());
+    let expected = results(&place.join("whole"));
+    let faults = [
+        ("room", "trap '' XFSZ; ulimit -f 1;", "File too large"),
+        ("permission", "", "Permission denied"),
+        ("memory", "ulimit -v 60000;", "memory allocation"),
+    ];
+    for (out, line, says) in faults {
+        let newest = killed_after_a_save(place, out, |more| after("", out, more));
+        let files = || -> Vec<Vec<u8>> {
+            let mut paths: Vec<PathBuf> =
+                fs::read_dir(&newest).unwrap().map(|entry| entry.unwrap().path()).collect();
+            paths.sort();
+            paths.iter().map(|path| fs::read(path).unwrap()).collect()
+        };
+        let before = files();
+        let folder = newest.parent().unwrap();
+        if out == "permission" {
+            set_mode(folder, 0o555);
+        }
+        let output = after(line, out, &["--save-every", "1"]).output().unwrap();
+        set_mode(folder, 0o755);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(says), "{out}: {:?}, {said}", output.status);
+        if out != "memory" {
+            assert!(said.starts_with(&format!("error: {out}/")), "{said}");
+            assert_eq!(output.status.code(), Some(1), "{said}");
+        }
+        assert!(files() == before, "{out}: the checkpoint is another");
+        let again = after("", out, &[]).output().unwrap();
+        assert!(again.status.success(), "{out}: {}", String::from_utf8_lossy(&again.stderr));
+        assert!(results(&place.join(out)) == expected, "{out}");
+    }
+}
+
 #[test]
 #[cfg(unix)]
 fn another_recipe_is_refused_and_a_run_that_is_over_is_measured_again() {
