@@ -224,13 +224,31 @@ fn after_power_loss(done: &[Op], draw: &mut impl FnMut() -> u64) {
     }
 }
 
-#[test]
-fn a_loss_of_power_at_any_moment_leaves_a_whole_checkpoint() {
+/// The same operations in another folder.
+fn moved(operations: &[Op], from: &Path, to: &Path) -> Vec<Op> {
+    let moved = |path: &Path| to.join(path.strip_prefix(from).unwrap());
+    let moved = |op: &Op| match op {
+        Op::MakeFolder(path) => Op::MakeFolder(moved(path)),
+        Op::Write(path, bytes) => Op::Write(moved(path), bytes.clone()),
+        Op::Sync(path) => Op::Sync(moved(path)),
+        Op::Rename(from, to) => Op::Rename(moved(from), moved(to)),
+        Op::Remove(path) => Op::Remove(moved(path)),
+    };
+    operations.iter().map(moved).collect()
+}
+
+/// Numbers that are as good as random, the same in every run of the test.
+fn draws() -> impl FnMut() -> u64 {
     let mut state = 1u64;
-    let mut draw = || {
+    move || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         state >> 33
-    };
+    }
+}
+
+#[test]
+fn a_loss_of_power_at_any_moment_leaves_a_whole_checkpoint() {
+    let mut draw = draws();
     // The operations of three commits in one place, played again in another.
     let disk = Faulty::default();
     let first = tempfile::tempdir().unwrap();
@@ -242,17 +260,7 @@ fn a_loss_of_power_at_any_moment_leaves_a_whole_checkpoint() {
     for done in 0..=disk.log().len() {
         for _ in 0..8 {
             let place = tempfile::tempdir().unwrap();
-            let moved = |path: &Path| place.path().join(path.strip_prefix(first.path()).unwrap());
-            let operations: Vec<Op> = disk.log()[..done]
-                .iter()
-                .map(|op| match op {
-                    Op::MakeFolder(path) => Op::MakeFolder(moved(path)),
-                    Op::Write(path, bytes) => Op::Write(moved(path), bytes.clone()),
-                    Op::Sync(path) => Op::Sync(moved(path)),
-                    Op::Rename(from, to) => Op::Rename(moved(from), moved(to)),
-                    Op::Remove(path) => Op::Remove(moved(path)),
-                })
-                .collect();
+            let operations = moved(&disk.log()[..done], first.path(), place.path());
             after_power_loss(&operations, &mut draw);
             // What a commit has promised is there.
             let promised = ends.iter().filter(|&&end| end <= done).count() as u64;
@@ -274,6 +282,10 @@ fn a_checkpoint_cut_at_any_byte_is_refused_and_the_older_one_used() {
         for length in 0..bytes.len() {
             fs::write(path, &bytes[..length]).unwrap();
             assert_eq!(newest_step(&checkpoints), Some(1), "{} cut to {length}", path.display());
+            if !path.ends_with(MANIFEST) {
+                let reason = checkpoints.newest().unwrap().damaged[0].to_string();
+                assert!(reason.contains(&format!(": {length} bytes, not {}", bytes.len())), "{reason}");
+            }
         }
         fs::remove_file(path).unwrap();
         assert_eq!(newest_step(&checkpoints), Some(1), "{} gone", path.display());
@@ -341,6 +353,30 @@ fn a_file_is_replaced_whole_or_not_at_all() {
         }
     }
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_loss_of_power_at_any_moment_leaves_the_old_file_or_the_new_one() {
+    let mut draw = draws();
+    let (disk, first) = (Faulty::default(), tempfile::tempdir().unwrap());
+    let contents: [&[u8]; 3] = [b"old", b"newer than old", b"newest"];
+    let mut ends = Vec::new();
+    for content in contents {
+        replace(&disk, &first.path().join("last.safetensors"), content).unwrap();
+        ends.push(disk.log().len());
+    }
+    for done in 0..=disk.log().len() {
+        for _ in 0..32 {
+            let place = tempfile::tempdir().unwrap();
+            after_power_loss(&moved(&disk.log()[..done], first.path(), place.path()), &mut draw);
+            let found = fs::read(place.path().join("last.safetensors")).ok();
+            // What was promised is there, or what came after it.
+            let promised = ends.iter().filter(|&&end| end <= done).count();
+            let may_be = &contents[promised.saturating_sub(1)..];
+            let is_there = found.as_ref().is_some_and(|found| may_be.contains(&found.as_slice()));
+            assert!(is_there || promised == 0 && found.is_none(), "after {done} operations: {found:?}");
+        }
+    }
 }
 
 #[test]
