@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use burn::train::logger::InMemoryMetricLogger;
-use burn::train::{Learner, SupervisedTraining, TrainingStrategy};
+use burn::train::{Learner, SupervisedTraining, TrainLoader, TrainingStrategy};
 use pyrograph_data::order::Order;
 use pyrograph_data::source::Source;
 use pyrograph_data::{Loader, LoaderConfig, Pipeline};
@@ -30,6 +30,9 @@ use crate::{
     Callback, Ema, Error, Fitted, Objective, Plan, Recipe, Result, RunFolder, SaveEvery, Schedule, Scores,
     StopRecipe, StopSignal, Stopped, Teacher,
 };
+
+#[cfg(test)]
+mod tests;
 
 /// Mistakes shown in a report.
 const MISTAKES: usize = 24;
@@ -234,9 +237,21 @@ fn loader(
 fn fit(
     plan: &Plan,
     options: &RunOptions,
+    loaders: (Loader, Loader),
+    folder: (&RunFolder, Found),
+    callbacks: Vec<Box<dyn Callback>>,
+) -> Result<Fitted> {
+    fit_from(plan, options, loaders, folder, callbacks, |batches| batches)
+}
+
+/// Learns from what `delivered` makes of the training batches.
+fn fit_from(
+    plan: &Plan,
+    options: &RunOptions,
     (train, valid): (Loader, Loader),
     (folder, found): (&RunFolder, Found),
     mut callbacks: Vec<Box<dyn Callback>>,
+    delivered: impl FnOnce(TrainLoader<Classifier>) -> TrainLoader<Classifier>,
 ) -> Result<Fitted> {
     let recipe = &plan.recipe;
     check_devices(recipe, options)?;
@@ -284,7 +299,7 @@ fn fit(
     }));
     let training = SupervisedTraining::new(
         folder.path(),
-        Arc::new(train),
+        delivered(Arc::new(train)),
         Arc::new(tensor_loader(valid, device.inner())),
     )
     .metric_train_numeric(scores.0)
