@@ -421,8 +421,8 @@ impl Training {
     fn save(&mut self, results: Option<Results>) -> Result<()> {
         // One checkpoint at a time is held in memory.
         self.saver.wait()?;
-        let files = self.state.to_files(&self.describe)?;
-        self.saver.save(Save { step: self.state.progress.step, files, results })
+        let snapshot = self.state.snapshot(&self.describe)?;
+        self.saver.save(Save { step: self.state.progress.step, snapshot, results })
     }
 
     /// Ends the loop with everything saved, if somebody has asked for it.

@@ -4,6 +4,8 @@ use std::fs::{self, File, TryLockError};
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,8 @@ const LINE_BYTES: u64 = 1 << 16;
 const LINE_USUAL: usize = 320;
 /// Held by the process that trains into the folder.
 const LOCK: &str = ".lock";
+/// How long it is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A folder that this run has made and that nothing else writes to:
 ///
@@ -142,14 +146,23 @@ impl RunFolder {
     fn locked(self) -> Result<Self> {
         let path = self.path.join(LOCK);
         let file = File::create(&path).map_err(|e| failure(&path, &format!("cannot be written: {e}")))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _lock: Some(Arc::new(file)), ..self }),
-            Err(TryLockError::WouldBlock) => Err(failure(
-                &self.path,
-                "another process trains into this run folder; choose another with --out",
-            )),
-            // Some network file systems have no locks; training does without one there.
-            Err(TryLockError::Error(_)) => Ok(self),
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _lock: Some(Arc::new(file)), ..self }),
+                // A process that is being started holds what its parent has open, until it is its own.
+                Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_PATIENCE => {
+                    thread::sleep(LOCK_PATIENCE / 20);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(failure(
+                        &self.path,
+                        "another process trains into this run folder; choose another with --out",
+                    ));
+                }
+                // Some network file systems have no locks; training does without one there.
+                Err(TryLockError::Error(_)) => return Ok(self),
+            }
         }
     }
 

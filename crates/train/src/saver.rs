@@ -5,8 +5,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::checkpoint::{Checkpoints, Content, Disk, Machine, Newest, replace};
-use crate::train_state::HISTORY;
+use crate::checkpoint::{Checkpoints, Disk, Machine, Newest, replace};
+use crate::train_state::{HISTORY, Snapshot};
 use crate::{Error, Result, RunFolder};
 
 /// How often a run is saved within an epoch; at the end of each it is saved as well.
@@ -29,8 +29,8 @@ impl Default for SaveEvery {
 pub(crate) struct Save {
     /// Steps made so far.
     pub(crate) step: u64,
-    /// The files of the checkpoint.
-    pub(crate) files: Vec<Content>,
+    /// What the checkpoint is made of.
+    pub(crate) snapshot: Snapshot,
     /// What is written into the run folder once they are safe.
     pub(crate) results: Option<Results>,
 }
@@ -66,7 +66,7 @@ impl Saver {
             std::thread::Builder::new().name("saver".into()).spawn(move || {
                 let checkpoints = Checkpoints::new(folder.checkpoints(), Box::new(Machine));
                 for save in received {
-                    if told.send(write(&checkpoints, &folder, &save)).is_err() {
+                    if told.send(write(&checkpoints, &folder, save)).is_err() {
                         break;
                     }
                 }
@@ -133,12 +133,13 @@ impl Drop for Saver {
     }
 }
 
-fn write(checkpoints: &Checkpoints, folder: &RunFolder, save: &Save) -> Result<()> {
-    checkpoints.commit(save.step, &save.files)?;
+fn write(checkpoints: &Checkpoints, folder: &RunFolder, save: Save) -> Result<()> {
+    let files = save.snapshot.into_files()?;
+    checkpoints.commit(save.step, &files)?;
     match &save.results {
         Some(results) => {
             let bytes_of = |wanted: &str| {
-                let file = save.files.iter().find(|(name, _)| *name == wanted);
+                let file = files.iter().find(|(name, _)| *name == wanted);
                 file.map_or(&[] as &[u8], |(_, bytes)| bytes)
             };
             publish(&Machine, folder, results, bytes_of(results.model), bytes_of(HISTORY))

@@ -76,6 +76,26 @@ impl Progress {
     }
 }
 
+/// A state to be saved.
+pub(crate) struct Snapshot {
+    files: Vec<Content>,
+    /// Its tensors are shared with the run until the next step replaces them; their bytes are most of a checkpoint.
+    optimizer: ModuleOptimizer,
+}
+
+impl Snapshot {
+    /// The files of the checkpoint.
+    pub(crate) fn into_files(self) -> Result<Vec<Content>> {
+        let Self { mut files, optimizer } = self;
+        files.push((OPTIMIZER, optimizer.into_bytes().map_err(|e| unmade(&e))?.to_vec()));
+        Ok(files)
+    }
+}
+
+fn unmade(e: &dyn std::fmt::Display) -> Error {
+    Error::Training(format!("the checkpoint cannot be made: {e}"))
+}
+
 impl TrainState {
     /// The network that is measured and kept, off the autodiff device, and the file of the checkpoint that has it.
     pub(crate) fn measured(&self) -> (Classifier, &'static str) {
@@ -89,18 +109,15 @@ impl TrainState {
         }
     }
 
-    /// The files of a checkpoint. Nothing in them depends on the tensors any more: they can be written while training goes on.
-    pub(crate) fn to_files(&self, describe: impl Fn(Model) -> ModelFile) -> Result<Vec<Content>> {
-        let unsaved =
-            |e: &dyn std::fmt::Display| Error::Training(format!("the checkpoint cannot be made: {e}"));
+    /// What a checkpoint is made of. Nothing in it changes any more: it can be written while training goes on.
+    pub(crate) fn snapshot(&self, describe: impl Fn(Model) -> ModelFile) -> Result<Snapshot> {
         let mut files = vec![(MODEL, describe(self.network.model.valid()).to_bytes()?)];
         if let Some(average) = self.ema.as_ref().and_then(Ema::average) {
             files.push((AVERAGE, describe(average.clone()).to_bytes()?));
         }
-        files.push((OPTIMIZER, self.optimizer.into_bytes().map_err(|e| unsaved(&e))?.to_vec()));
         files.push((HISTORY, metrics_text(&self.progress.rows)?.into_bytes()));
-        files.push((STATE, serde_json::to_vec(&self.progress).map_err(|e| unsaved(&e))?));
-        Ok(files)
+        files.push((STATE, serde_json::to_vec(&self.progress).map_err(|e| unmade(&e))?));
+        Ok(Snapshot { files, optimizer: self.optimizer.clone() })
     }
 
     /// The state in `checkpoint`: weights, average, optimizer and progress.
