@@ -24,6 +24,8 @@ mod output;
 #[cfg(feature = "flex")]
 mod patches;
 #[cfg(feature = "flex")]
+mod pieces;
+#[cfg(feature = "flex")]
 mod planes;
 mod pointwise;
 #[cfg(feature = "flex")]

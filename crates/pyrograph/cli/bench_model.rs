@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::Compute;
 use super::bench::{median, peak_rss_mib, rate, told_by};
-use super::named::network;
+use super::named::Shape;
 
 /// Arguments of `bench-model`.
 #[derive(Debug, Args)]
@@ -33,17 +33,8 @@ pub(crate) struct BenchModelArgs {
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=65536))]
     batch: u32,
 
-    /// Height and width in pixels [default: the network's own]
-    #[arg(long, value_name = "PIXELS")]
-    size: Option<usize>,
-
-    /// 1 (gray) or 3 (colour) [default: the network's own]
-    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=3))]
-    channels: Option<u8>,
-
-    /// Number of classes [default: the network's own]
-    #[arg(long, value_name = "N")]
-    classes: Option<usize>,
+    #[command(flatten)]
+    shape: Shape,
 
     /// Seconds of each measurement, at least three steps
     #[arg(long, value_name = "S", default_value_t = 5.0)]
@@ -130,7 +121,7 @@ impl Rates {
 pub(crate) fn run(args: &BenchModelArgs) -> Result<ExitCode> {
     let threads = args.compute.threads()?;
     let (device, device_name) = args.compute.device()?;
-    let config = network(&args.model, args.size, args.channels, args.classes)?;
+    let config = args.shape.network(&args.model)?;
     let batch = args.batch as usize;
     let mut bench = Bench::new(&config, batch, &device.autodiff());
     let (mut train, mut infer) = (Rates::default(), Rates::default());

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use clap::Args;
 use pyrograph::infer::find_weights;
 use pyrograph::model::{InputShape, ModelConfig};
 
@@ -46,16 +47,30 @@ pub(crate) fn fetched(data: &str) -> Result<String> {
     Ok(data.to_owned())
 }
 
-/// The network of this name for images of `size` pixels a side, with so many channels, and so many classes; its own where none is given.
-pub(super) fn network(
-    name: &str,
+/// What a network is for, where it is not what its name says.
+#[derive(Debug, Args)]
+pub(super) struct Shape {
+    /// Height and width in pixels [default: the network's own]
+    #[arg(long, value_name = "PIXELS")]
     size: Option<usize>,
+
+    /// 1 (gray) or 3 (colour) [default: the network's own]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=3))]
     channels: Option<u8>,
+
+    /// Number of classes [default: the network's own]
+    #[arg(long, value_name = "N")]
     classes: Option<usize>,
-) -> Result<ModelConfig> {
-    let info = ModelConfig::names().iter().find(|info| info.name == name);
-    let own = info.map_or((224, 3, 1000), |info| (info.default_size, info.channels, info.classes));
-    let size = size.unwrap_or(own.0);
-    let input = InputShape { channels: channels.map_or(own.1, usize::from), height: size, width: size };
-    Ok(ModelConfig::from_name(name, input, classes.unwrap_or(own.2))?)
+}
+
+impl Shape {
+    /// The network of this name.
+    pub(super) fn network(&self, name: &str) -> Result<ModelConfig> {
+        let info = ModelConfig::names().iter().find(|info| info.name == name);
+        let own = info.map_or((224, 3, 1000), |info| (info.default_size, info.channels, info.classes));
+        let size = self.size.unwrap_or(own.0);
+        let channels = self.channels.map_or(own.1, usize::from);
+        let input = InputShape { channels, height: size, width: size };
+        Ok(ModelConfig::from_name(name, input, self.classes.unwrap_or(own.2))?)
+    }
 }

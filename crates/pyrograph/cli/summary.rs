@@ -9,7 +9,7 @@ use clap::Args;
 use pyrograph::infer::ModelFile;
 use pyrograph::model::{default_device, summarize};
 
-use super::named::network;
+use super::named::Shape;
 use super::on_disk::refuse_input_address;
 
 /// Arguments of `summary`.
@@ -18,17 +18,8 @@ pub(crate) struct SummaryArgs {
     /// Model file, or a name from `pyrograph models`
     model: String,
 
-    /// Height and width in pixels [default: the network's own]
-    #[arg(long, value_name = "PIXELS")]
-    size: Option<usize>,
-
-    /// 1 (gray) or 3 (colour) [default: the network's own]
-    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=3))]
-    channels: Option<u8>,
-
-    /// Number of classes [default: the network's own]
-    #[arg(long, value_name = "N")]
-    classes: Option<usize>,
+    #[command(flatten)]
+    shape: Shape,
 }
 
 pub(crate) fn run(args: &SummaryArgs) -> Result<ExitCode> {
@@ -38,7 +29,7 @@ pub(crate) fn run(args: &SummaryArgs) -> Result<ExitCode> {
     } else if args.model.contains(['/', '.']) {
         bail!("{}: there is no such file", args.model);
     } else {
-        network(&args.model, args.size, args.channels, args.classes)?
+        args.shape.network(&args.model)?
     };
     write!(std::io::stdout().lock(), "{}", summarize(&config)?)?;
     Ok(ExitCode::SUCCESS)

@@ -7,6 +7,7 @@ use burn::tensor::{Device, Int, Tensor};
 use pyrograph_data::tensor::ImageBatch;
 use pyrograph_model::{is_host, noise};
 
+use crate::run::learning_device;
 use crate::train_state::numbered;
 use crate::{Classifier, Error, Objective, Plan, Result};
 
@@ -29,8 +30,7 @@ const MOST: usize = 8192;
 /// When the network cannot be made, or on a CPU whose system does not say how much memory there is: only Linux does.
 pub fn largest_batch(plan: &Plan, device: &Device) -> Result<usize> {
     let most = power_of_two((plan.train.len() / 8).clamp(1, MOST));
-    let learned = device.clone().autodiff();
-    let device = if plan.recipe.gradient_checkpointing { learned.gradient_checkpointing() } else { learned };
+    let device = learning_device(&plan.recipe, device);
     let network = Classifier::new(numbered(plan.network(&device)?), Objective::new(&plan.recipe))
         .with_products(plan.recipe.products_in());
     let step = |images: usize| step(plan, &network, &device, images);

@@ -255,10 +255,7 @@ fn fit_from(
 ) -> Result<Fitted> {
     let recipe = &plan.recipe;
     check_devices(recipe, options)?;
-    let learning = |device: &Device| match device.clone().autodiff() {
-        device if recipe.gradient_checkpointing => device.gradient_checkpointing(),
-        device => device,
-    };
+    let learning = |device: &Device| learning_device(recipe, device);
     let device = learning(&options.device);
     let steps = train.batches_per_epoch().div_ceil(recipe.accumulate);
     let schedule =
@@ -318,6 +315,14 @@ fn fit_from(
     match ended.error {
         Some(error) => Err(Error::Training(error.to_string())),
         None => Ok(fitted),
+    }
+}
+
+/// The device with gradients, as the recipe wants them.
+pub(crate) fn learning_device(recipe: &Recipe, device: &Device) -> Device {
+    match device.clone().autodiff() {
+        device if recipe.gradient_checkpointing => device.gradient_checkpointing(),
+        device => device,
     }
 }
 

@@ -68,9 +68,7 @@ impl BatchNorm2d {
         follow(&self.running_var, unbiased, self.momentum, &device);
         normalized.output
     }
-}
 
-impl BatchNorm2d {
     /// Tells of images of this shape.
     pub(super) fn report(&self, shape: [usize; 4]) {
         trace::report(|| Event {

@@ -7,10 +7,7 @@ use super::after::After;
 use super::geometry::Geometry;
 use super::output::by_chunks;
 use super::planes::Planes;
-use super::simd::wide;
-
-/// Numbers in the longest vectors: as many are read beyond the end of a row.
-const MOST_LANES: usize = 16;
+use super::simd::{MOST_LANES, wide};
 
 /// Channels that a thread takes at a time.
 const CHANNELS: usize = 8;
@@ -23,13 +20,7 @@ pub(super) fn is_one(g: &Geometry) -> bool {
     g.groups > 1 && g.inputs == 1 && g.outputs == 1
 }
 
-/// Where each kernel element sees the first output's pixel.
-fn places(g: &Geometry, planes: &Planes) -> Vec<usize> {
-    let rows = (0..g.kernel[0]).map(|i| i * g.dilation[0]);
-    rows.flat_map(|y| (0..g.kernel[1]).map(move |j| planes.place(y, j * g.dilation[1]))).collect()
-}
-
-/// Elements of a buffer for a plane.
+/// Elements of a buffer for a plane: as many more as are read beyond its last row, and beyond the end of a row.
 fn room(g: &Geometry, planes: &Planes) -> usize {
     planes.plane() + ROWS * g.stride[0] * planes.row() + MOST_LANES
 }
@@ -37,7 +28,7 @@ fn room(g: &Geometry, planes: &Planes) -> usize {
 /// The convolution of `x` `[batch, channels, height, width]` with `weight` `[channels, 1, kernel, kernel]`.
 pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_>) -> Vec<f32> {
     let planes = Planes::by_outputs(g);
-    let places = places(g, &planes);
+    let places = planes.elements(g);
     let (step, width) = (g.stride[0] * planes.row(), g.out[1]);
     by_chunks(
         g.batch * g.result(),
@@ -104,7 +95,7 @@ fn vector<S: Simd>(from: &[f32]) -> S::f32s {
 /// The gradient of what goes in: each output's share goes back to the pixels that it has seen.
 pub(super) fn spread(g: &Geometry, gradient: &[f32], weight: &[f32]) -> Vec<f32> {
     let planes = Planes::by_outputs(g);
-    let places = places(g, &planes);
+    let places = planes.elements(g);
     by_chunks(
         g.batch * g.image(),
         CHANNELS * g.area(),
@@ -137,7 +128,7 @@ pub(super) fn spread(g: &Geometry, gradient: &[f32], weight: &[f32]) -> Vec<f32>
 /// The gradient of the weight: gradients of what comes out times what each output has seen, summed over pixels and images.
 pub(super) fn compare(g: &Geometry, x: &[f32], gradient: &[f32]) -> Vec<f32> {
     let planes = Planes::by_outputs(g);
-    let places = places(g, &planes);
+    let places = planes.elements(g);
     let height = g.out[0].next_multiple_of(ROWS);
     let width = g.out[1].next_multiple_of(MOST_LANES);
     let mut of_weight = vec![0.0; g.groups * g.elements()];

@@ -55,7 +55,7 @@ pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_
     let together = images_together(g);
     let planes = Planes::by_outputs(g);
     let runs = Runs::new(g, &planes, together);
-    let places = term_places(g, &planes);
+    let places = planes.elements(g);
     let kernels = packed_kernels(g, machine, weight);
     by_chunks(
         g.batch * g.result(),
@@ -121,19 +121,6 @@ pub(super) fn pad(g: &Geometry, planes: &Planes, x: &[f32], channels: Range<usiz
             },
         );
     }
-}
-
-/// Where each of a kernel's elements sees the first output's pixel: input channels, rows, columns.
-fn term_places(g: &Geometry, planes: &Planes) -> Vec<usize> {
-    let mut places = Vec::with_capacity(g.patch());
-    for input in 0..g.inputs {
-        for i in 0..g.kernel[0] {
-            for j in 0..g.kernel[1] {
-                places.push(input * planes.plane() + planes.place(i * g.dilation[0], j * g.dilation[1]));
-            }
-        }
-    }
-    places
 }
 
 /// Kernels as `[group, block, term, channel]`, with zeros for the channels that the last block has not.

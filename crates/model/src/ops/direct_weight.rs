@@ -2,51 +2,32 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::direct::{Block, TERMS, blocks, pad, sum_terms};
 use super::geometry::Geometry;
+use super::pieces::summed;
 use super::planes::Planes;
 use super::products::{Machine, Terms};
 use super::transpose::transpose;
 
-/// Pieces that a weight's gradient is cut into, to be computed at once.
-const PIECES: usize = 16;
-
-/// Channels of a piece.
-const PIECE_CHANNELS: usize = 32;
+/// Input channels of a piece.
+const CHANNELS: usize = 32;
 
 /// The gradient of the weight: gradients of what comes out times what each output has seen, summed over pixels and images.
 pub(super) fn compare(g: &Geometry, x: &[f32], gradient: &[f32]) -> Vec<f32> {
     let machine = Machine::new();
-    // A piece is of some input channels and some images.
-    let channels = PIECE_CHANNELS.min(g.inputs);
-    let blocks_of_inputs = g.inputs.div_ceil(channels);
-    let chunks = PIECES.div_ceil(g.groups * blocks_of_inputs).min(g.batch);
-    let images = g.batch.div_ceil(chunks);
-    let chunks = g.batch.div_ceil(images);
-    let pieces: Vec<Vec<f32>> = (0..g.groups * blocks_of_inputs * chunks)
-        .into_par_iter()
-        .map(|piece| {
-            let (chunk, block, group) =
-                (piece % chunks, piece / chunks % blocks_of_inputs, piece / chunks / blocks_of_inputs);
-            let images = chunk * images..((chunk + 1) * images).min(g.batch);
-            let inputs = block * channels..((block + 1) * channels).min(g.inputs);
-            let x = &x[images.start * g.image()..images.end * g.image()];
-            let gradient = &gradient[images.start * g.result()..images.end * g.result()];
-            Piece { g, machine, group, inputs }.compare(x, gradient)
-        })
-        .collect();
+    let piece = |(group, inputs)| Piece { g, machine, group, inputs };
+    let channels = CHANNELS.min(g.inputs);
+    let sums = summed(
+        g,
+        channels,
+        (x, gradient),
+        || (),
+        |(), inputs, x, gradient| piece(inputs).compare(x, gradient),
+    );
     let mut of_weight = vec![0.0; g.groups * g.outputs * g.patch()];
-    for (of_block, mut pieces) in pieces.chunks_exact(chunks).map(|pieces| pieces.iter()).enumerate() {
-        let (block, group) = (of_block % blocks_of_inputs, of_block / blocks_of_inputs);
-        let inputs = block * channels..((block + 1) * channels).min(g.inputs);
-        let Some(mut sum) = pieces.next().cloned() else { continue };
-        for piece in pieces {
-            sum.iter_mut().zip(piece).for_each(|(sum, part)| *sum += *part);
-        }
-        let kernels = &mut of_weight[group * g.outputs * g.patch()..][..g.outputs * g.patch()];
-        Piece { g, machine, group, inputs }.write(&sum, kernels);
+    for (inputs, sum) in sums {
+        let kernels = &mut of_weight[inputs.0 * g.outputs * g.patch()..][..g.outputs * g.patch()];
+        piece(inputs).write(&sum, kernels);
     }
     of_weight
 }

@@ -46,6 +46,19 @@ impl Planes {
         y * self.row() + x % self.apart * self.columns + x / self.apart
     }
 
+    /// Where each kernel element sees the first output's pixel: input channels, rows, columns.
+    pub(super) fn elements(&self, g: &Geometry) -> Vec<usize> {
+        let mut places = Vec::with_capacity(g.patch());
+        for input in 0..g.inputs {
+            for i in 0..g.kernel[0] {
+                for j in 0..g.kernel[1] {
+                    places.push(input * self.plane() + self.place(i * g.dilation[0], j * g.dilation[1]));
+                }
+            }
+        }
+        places
+    }
+
     /// Writes `channel` inside of the zeros that are around it already.
     #[inline(always)]
     pub(super) fn fill(&self, channel: &[f32], plane: &mut [f32]) {

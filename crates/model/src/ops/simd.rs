@@ -2,6 +2,9 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+/// Numbers in the longest vectors.
+pub(super) const MOST_LANES: usize = 16;
+
 struct Loops<F>(F);
 
 impl<R, F: FnMut() -> R> WithSimd for Loops<F> {

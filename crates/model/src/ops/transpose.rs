@@ -2,14 +2,13 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::simd::MOST_LANES;
+
 /// Rows of which the same columns are exchanged in registers.
 const ROWS: usize = 4;
 
 /// Numbers in a line of the cache.
 const LINE: usize = 16;
-
-/// Numbers in the longest vectors.
-const MOST_LANES: usize = 16;
 
 /// Writes the matrix `from`, so many rows and columns with its rows `from_row` apart, into `to` with what were its columns `to_row` apart.
 pub(super) fn transpose(

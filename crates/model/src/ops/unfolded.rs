@@ -2,16 +2,12 @@
 //!
 //! Work is cut by shapes alone, so that results do not depend on the number of threads.
 
-use rayon::prelude::*;
-
 use super::after::After;
 use super::gemm::{Strides, multiply};
 use super::geometry::Geometry;
 use super::output::by_chunks;
 use super::patches::{Rows, gather, scatter};
-
-/// Pieces that a weight's gradient is cut into, to be computed at once.
-const PIECES: usize = 16;
+use super::pieces::{Inputs, summed};
 
 /// What a thread works with.
 #[derive(Default)]
@@ -154,38 +150,16 @@ fn side_by_side<'a>(g: &Geometry, group: usize, gradient: &'a [f32], room_: &'a 
 
 /// The gradient of the weight: gradients of what comes out times what each output has seen, summed over pixels and images.
 pub(super) fn compare(g: &Geometry, x: &[f32], gradient: &[f32]) -> Vec<f32> {
-    let elements = g.elements();
-    // A piece is of some input channels and some images.
-    let channels = (288 / elements).clamp(1, g.inputs);
-    let blocks = g.inputs.div_ceil(channels);
-    let chunks = PIECES.div_ceil(g.groups * blocks).min(g.batch);
-    let images = g.batch.div_ceil(chunks);
-    let chunks = g.batch.div_ceil(images);
-    let pieces: Vec<Vec<f32>> = (0..g.groups * blocks * chunks)
-        .into_par_iter()
-        .map_init(Scratch::default, |scratch, piece| {
-            let (chunk, block, group) = (piece % chunks, piece / chunks % blocks, piece / chunks / blocks);
-            let first = chunk * images;
-            let last = (first + images).min(g.batch);
-            let inputs = block * channels..((block + 1) * channels).min(g.inputs);
-            let x = &x[first * g.image()..last * g.image()];
-            let gradient = &gradient[first * g.result()..last * g.result()];
-            compare_piece(g, group, inputs, x, gradient, scratch)
-        })
-        .collect();
+    let channels = (288 / g.elements()).clamp(1, g.inputs);
+    let sums = summed(g, channels, (x, gradient), Scratch::default, |scratch, inputs, x, gradient| {
+        compare_piece(g, inputs, x, gradient, scratch)
+    });
     let mut of_weight = vec![0.0; g.groups * g.outputs * g.patch()];
-    for (of_block, pieces) in pieces.chunks_exact(chunks).enumerate() {
-        let (block, group) = (of_block % blocks, of_block / blocks);
-        let begin = block * channels * elements;
-        let width = (channels * elements).min(g.patch() - begin);
+    for ((group, inputs), sum) in sums {
+        let (begin, width) = (inputs.start * g.elements(), inputs.len() * g.elements());
         let rows = of_weight[group * g.outputs * g.patch()..].chunks_exact_mut(g.patch());
-        for (output, row) in rows.take(g.outputs).enumerate() {
-            let row = &mut row[begin..begin + width];
-            for piece in pieces {
-                let part = &piece[output * width..][..width];
-                row.iter_mut().zip(part).for_each(|(sum, part)| *sum += *part);
-            }
-        }
+        rows.zip(sum.chunks_exact(width))
+            .for_each(|(row, sum)| row[begin..begin + width].copy_from_slice(sum));
     }
     of_weight
 }
@@ -193,8 +167,7 @@ pub(super) fn compare(g: &Geometry, x: &[f32], gradient: &[f32]) -> Vec<f32> {
 /// The part of the gradient that belongs to some input channels of a group, over some images: `[outputs, channels · elements]`.
 fn compare_piece(
     g: &Geometry,
-    group: usize,
-    inputs: std::ops::Range<usize>,
+    (group, inputs): Inputs,
     x: &[f32],
     gradient: &[f32],
     scratch: &mut Scratch,
