@@ -20,7 +20,7 @@ mod window_attention;
 
 pub(crate) use activation::relu;
 pub use activation::{Activate, Activation};
-pub use attention::{Attention, attend};
+pub use attention::{Attention, attend_with};
 pub use conv::{Conv2d, Conv2dConfig, ConvInit, Zeros};
 pub use drop::{DropPath, Dropout};
 pub use feed_forward::FeedForward;

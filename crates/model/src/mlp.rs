@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::InitRng;
 use crate::backbone::{Backbone, Common, Level};
-use crate::layer::{Dropout, Linear, LinearConfig, relu};
+use crate::layer::{Activation, Dropout, Linear, LinearConfig};
 use crate::zoo::{ConfigError, DIGITS, NameInfo, name};
 
 /// Configuration of an [`Mlp`].
@@ -83,16 +83,11 @@ impl Backbone for Mlp {
 
     fn head(&self, images: Tensor<4>) -> Tensor<2> {
         let mut x = images.flatten(1, 3);
-        for (n, layer) in self.layers.iter().enumerate() {
-            if n > 0 {
-                x = relu(x);
-            }
-            if self.has_head && n + 1 == self.layers.len() {
-                x = self.dropout.forward(x);
-            }
-            x = layer.forward(x);
+        let Some((last, layers)) = self.layers.split_last() else { return x };
+        for layer in layers {
+            x = layer.forward_activated(x, Activation::Relu);
         }
-        x
+        last.forward(if self.has_head { self.dropout.forward(x) } else { x })
     }
 
     fn stage_of(&self, _: &str) -> usize {

@@ -3,7 +3,12 @@
 //! On every other backend they are Burn's own: the trait's bodies.
 
 #[cfg(feature = "flex")]
+mod affine;
+#[cfg(feature = "flex")]
 mod after;
+mod attention;
+#[cfg(feature = "flex")]
+mod attention_loops;
 #[cfg(feature = "flex")]
 mod convolution;
 #[cfg(feature = "flex")]
@@ -14,9 +19,14 @@ mod direct;
 #[cfg(feature = "flex")]
 mod direct_weight;
 #[cfg(feature = "flex")]
+mod exponential;
+#[cfg(feature = "flex")]
 mod gemm;
 #[cfg(feature = "flex")]
 mod geometry;
+mod layer_norm;
+#[cfg(feature = "flex")]
+mod layer_norm_loops;
 #[cfg(feature = "flex")]
 mod normalization;
 #[cfg(feature = "flex")]
@@ -172,6 +182,71 @@ pub(crate) trait NetworkOps: Backend {
         (of.x_grad, of.gamma_grad, of.beta_grad)
     }
 
+    /// `x` `[rows, inputs]` times `weight` `[inputs, outputs]` plus `bias` `[outputs]`.
+    fn affine(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::linear(x, weight, Some(bias))
+    }
+
+    /// The function of that, for answers: without gradients.
+    fn affine_with_function(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        function: Pointwise,
+    ) -> FloatTensor<Self> {
+        Self::pointwise(Self::affine(x, weight, bias), function)
+    }
+
+    /// The gradient of its input.
+    fn affine_x_backward(weight: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::linear_x_backward(weight, gradient)
+    }
+
+    /// The gradient of its weight.
+    fn affine_weight_backward(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::linear_weight_backward(x, gradient)
+    }
+
+    /// The gradient of its bias.
+    fn affine_bias_backward(gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::linear_bias_backward(gradient)
+    }
+
+    /// Each place of `x` `[outer, channels, inner]` over its channels with mean 0 and variance 1, times `gamma` plus `beta`, both `[channels]`.
+    fn normalize_places(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        layer_norm::forward::<Self>(x, gamma, beta, epsilon)
+    }
+
+    /// The gradients of its input, of `gamma` and of `beta`.
+    fn normalize_places_backward(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        epsilon: f64,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [of_x, of_gamma, of_beta] = layer_norm::backward::<Self>(x, gamma, epsilon, gradient);
+        (of_x, of_gamma, of_beta)
+    }
+
+    /// What each token sees in so many heads, of queries, keys and values side by side: `[batch, tokens, features]` of `[batch, tokens, 3 · features]`.
+    fn attend(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
+        attention::forward::<Self>(qkv, heads)
+    }
+
+    /// The gradient of its input.
+    fn attend_backward(
+        qkv: FloatTensor<Self>,
+        heads: usize,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        attention::backward::<Self>(qkv, heads, gradient)
+    }
+
     /// The highest value of each window of `x` `[batch, channels, height, width]`.
     fn pool(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
         let Window { kernel, stride, padding, ceil } = window;
@@ -317,6 +392,66 @@ impl NetworkOps for Flex {
             .unwrap_or_else(|| pointwise::backward::<Self>(x, function, gradient))
     }
 
+    fn affine(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        affine::forward(&x, &weight, &bias, None).unwrap_or_else(|| Self::linear(x, weight, Some(bias)))
+    }
+
+    fn affine_with_function(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        function: Pointwise,
+    ) -> FloatTensor<Self> {
+        affine::forward(&x, &weight, &bias, Some(function))
+            .unwrap_or_else(|| Self::pointwise(Self::linear(x, weight, Some(bias)), function))
+    }
+
+    fn affine_x_backward(weight: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        affine::x_backward(&weight, &gradient).unwrap_or_else(|| Self::linear_x_backward(weight, gradient))
+    }
+
+    fn affine_weight_backward(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        affine::weight_backward(&x, &gradient).unwrap_or_else(|| Self::linear_weight_backward(x, gradient))
+    }
+
+    fn affine_bias_backward(gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        affine::bias_backward(&gradient).unwrap_or_else(|| Self::linear_bias_backward(gradient))
+    }
+
+    fn normalize_places(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        layer_norm_loops::forward(&x, &gamma, &beta, epsilon)
+            .unwrap_or_else(|| layer_norm::forward::<Self>(x, gamma, beta, epsilon))
+    }
+
+    fn normalize_places_backward(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        epsilon: f64,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [of_x, of_gamma, of_beta] = layer_norm_loops::backward(&x, &gamma, epsilon, &gradient)
+            .unwrap_or_else(|| layer_norm::backward::<Self>(x, gamma, epsilon, gradient));
+        (of_x, of_gamma, of_beta)
+    }
+
+    fn attend(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
+        attention_loops::forward(&qkv, heads).unwrap_or_else(|| attention::forward::<Self>(qkv, heads))
+    }
+
+    fn attend_backward(
+        qkv: FloatTensor<Self>,
+        heads: usize,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        attention_loops::backward(&qkv, heads, &gradient)
+            .unwrap_or_else(|| attention::backward::<Self>(qkv, heads, gradient))
+    }
+
     fn pool(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
         Self::pool_with_places(x, window).0
     }
@@ -414,6 +549,70 @@ pub(crate) fn normalize(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, epsilon
         mean: Tensor::from_dispatch(mean),
         variance: Tensor::from_dispatch(variance),
     }
+}
+
+/// `x` `[…, inputs]` times `weight` `[inputs, outputs]` plus `bias` `[outputs]`.
+pub(crate) fn affine<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<D> {
+    by_rows(x, &weight, &bias, |x| {
+        Dispatch::affine(x, weight.clone().into_dispatch(), bias.clone().into_dispatch())
+    })
+}
+
+/// The function of that, without gradients.
+pub(crate) fn affine_with_function<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    function: Pointwise,
+) -> Tensor<D> {
+    by_rows(x, &weight, &bias, |x| {
+        Dispatch::affine_with_function(
+            x,
+            weight.clone().into_dispatch(),
+            bias.clone().into_dispatch(),
+            function,
+        )
+    })
+}
+
+/// What a layer makes of all rows of `x`.
+fn by_rows<const D: usize>(
+    x: Tensor<D>,
+    weight: &Tensor<2>,
+    bias: &Tensor<1>,
+    layer: impl Fn(FloatTensor<Dispatch>) -> FloatTensor<Dispatch>,
+) -> Tensor<D> {
+    let ([inputs, outputs], mut shape) = (weight.dims(), x.dims());
+    assert_eq!(
+        (shape[D - 1], bias.dims()),
+        (inputs, [outputs]),
+        "as many features as the weight has, and as many biases"
+    );
+    shape[D - 1] = outputs;
+    let rows = shape[..D - 1].iter().product::<usize>();
+    Tensor::<2>::from_dispatch(layer(x.reshape([rows, inputs]).into_dispatch())).reshape(shape)
+}
+
+/// Each place of `x` over the channels of dimension `dim` with mean 0 and variance 1, times `gamma` plus `beta`, both `[channels]`.
+pub(crate) fn normalize_places<const D: usize>(
+    x: Tensor<D>,
+    dim: usize,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    epsilon: f64,
+) -> Tensor<D> {
+    let shape = x.dims();
+    assert_eq!((gamma.dims(), beta.dims()), ([shape[dim]], [shape[dim]]), "as many weights as channels");
+    let [outer, inner] = [&shape[..dim], &shape[dim + 1..]].map(|dims| dims.iter().product::<usize>());
+    let x = x.reshape([outer, shape[dim], inner]).into_dispatch();
+    let out = Dispatch::normalize_places(x, gamma.into_dispatch(), beta.into_dispatch(), epsilon);
+    Tensor::<3>::from_dispatch(out).reshape(shape)
+}
+
+/// What each token sees in so many heads, of queries, keys and values side by side: `[batch, tokens, features]` of `[batch, tokens, 3 · features]`.
+pub(crate) fn attend(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
+    assert!(qkv.dims()[2].is_multiple_of(3 * heads), "queries, keys and values of each head");
+    Tensor::from_dispatch(Dispatch::attend(qkv.into_dispatch(), heads))
 }
 
 /// The highest value of each window of `x` `[batch, channels, height, width]`.

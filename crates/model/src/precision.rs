@@ -23,6 +23,11 @@ pub fn with_products_in<R>(dtype: Option<FloatDType>, work: impl FnOnce() -> R) 
     work()
 }
 
+/// Whether what layers multiply is rounded.
+pub(crate) fn rounds() -> bool {
+    PRODUCTS.get().is_some()
+}
+
 /// What a layer multiplies, rounded where that was asked for.
 pub(crate) fn rounded<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     match PRODUCTS.get() {

@@ -1,7 +1,7 @@
 //! What stands between linear layers.
 
 use burn::module::Module;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
 use crate::ops::{Pointwise, pointwise};
 
@@ -27,22 +27,22 @@ pub enum Activation {
 impl Activation {
     /// The function of each value of `input`.
     pub fn forward<const D: usize>(self, input: Tensor<D>) -> Tensor<D> {
-        match (self, self.pointwise()) {
-            (_, Some(function)) => pointwise(input, function),
-            (Self::Silu, _) => activation::silu(input),
-            (Self::Gelu, _) => activation::gelu(input),
-            _ => input,
+        match self.pointwise() {
+            Some(function) => pointwise(input, function),
+            None => input,
         }
     }
 
-    /// The function, if it is one of those that a convolution can do on the way.
+    /// The function, unless it changes nothing.
     pub(super) fn pointwise(self) -> Option<Pointwise> {
         match self {
             Self::Relu => Some(Pointwise::Relu),
             Self::Relu6 => Some(Pointwise::Relu6),
             Self::LeakyRelu(slope) => Some(Pointwise::LeakyRelu(slope)),
             Self::HardSwish => Some(Pointwise::HardSwish),
-            Self::Identity | Self::Silu | Self::Gelu => None,
+            Self::Silu => Some(Pointwise::Silu),
+            Self::Gelu => Some(Pointwise::Gelu),
+            Self::Identity => None,
         }
     }
 }
@@ -55,6 +55,11 @@ pub(crate) fn relu<const D: usize>(input: Tensor<D>) -> Tensor<D> {
 /// `min(max(x / 6 + 1/2, 0), 1)` of each value of `input`.
 pub(crate) fn hard_sigmoid<const D: usize>(input: Tensor<D>) -> Tensor<D> {
     pointwise(input, Pointwise::HardSigmoid)
+}
+
+/// `1 / (1 + exp(-x))` of each value of `input`.
+pub(crate) fn sigmoid<const D: usize>(input: Tensor<D>) -> Tensor<D> {
+    pointwise(input, Pointwise::Sigmoid)
 }
 
 /// An activation as a layer, for networks whose layers are numbered: it has no parameters and takes a number.

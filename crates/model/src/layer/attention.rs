@@ -2,13 +2,13 @@
 
 use burn::module::Module;
 use burn::tensor::activation::softmax;
-use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{Device, Tensor};
 
 use super::{Linear, LinearConfig, LinearInit};
-use crate::precision::{rounded, widened};
+use crate::InitRng;
+use crate::ops::attend;
+use crate::precision::{rounded, rounds, widened};
 use crate::trace::{self, Event};
-use crate::{InitRng, is_host};
 
 /// Query, key and value of each token by one linear layer, attention in each head, and a linear layer over all heads. Names are
 /// timm's.
@@ -31,11 +31,17 @@ impl Attention {
     ///
     /// - input and output: `[batch, tokens, features]`
     pub fn forward(&self, input: Tensor<3>) -> Tensor<3> {
-        let [batch, tokens, features] = input.dims();
+        let dims @ [batch, tokens, features] = input.dims();
         let (heads, width) = (self.heads, features / self.heads);
-        let qkv = self.qkv.forward(input).reshape([batch, tokens, 3, heads, width]);
-        let qkv = qkv.permute([2, 0, 3, 1, 4]).reshape([3 * batch, heads, tokens, width]);
-        let output = attend(&qkv, None).swap_dims(1, 2).reshape([batch, tokens, features]);
+        let qkv = self.qkv.forward(input);
+        let output = if rounds() {
+            let qkv = qkv.reshape([batch, tokens, 3, heads, width]).permute([2, 0, 3, 1, 4]);
+            let qkv = qkv.reshape([3 * batch, heads, tokens, width]);
+            attend_with(&qkv, None).swap_dims(1, 2).reshape(dims)
+        } else {
+            report([batch, heads, tokens, width]);
+            attend(qkv, heads)
+        };
         self.proj.forward(output)
     }
 }
@@ -48,30 +54,27 @@ impl Attention {
 /// - bias: `[1, heads, tokens, tokens]`
 /// - output: `[batch, heads, tokens, width]`
 #[must_use]
-pub fn attend(qkv: &Tensor<4>, bias: Option<Tensor<4>>) -> Tensor<4> {
-    let [batch, heads, tokens, width] = qkv.dims();
+pub fn attend_with(qkv: &Tensor<4>, bias: Option<Tensor<4>>) -> Tensor<4> {
+    let [batch, _, _, width] = qkv.dims();
     let part = |n: usize| qkv.clone().narrow(0, n * batch / 3, batch / 3);
     let (query, key, value) = (part(0), part(1), part(2));
-    let device = qkv.device();
-    // Burn's own attention is for inference without a bias: GPU kernels leave a bias out and round to 16 bits, and its gradient goes
-    // through the maximum that softmax subtracts.
-    let exact = is_host(&device) || qkv.dtype() != DType::F32;
-    let output = if exact && bias.is_none() && !device.is_autodiff() {
-        burn::tensor::module::attention(query, key, value, None, None, AttentionModuleOptions::default())
-    } else {
-        let product = |a: Tensor<4>, b: Tensor<4>| widened(rounded(a).matmul(rounded(b)), qkv.dtype());
-        let scores = product(query * (width as f64).sqrt().recip(), key.transpose());
-        let scores = match bias {
-            Some(bias) => scores + bias,
-            None => scores,
-        };
-        product(softmax(scores, 3), value)
+    // Burn's own attention leaves a bias out on GPUs and rounds to 16 bits there.
+    let product = |a: Tensor<4>, b: Tensor<4>| widened(rounded(a).matmul(rounded(b)), qkv.dtype());
+    let scores = product(query * (width as f64).sqrt().recip(), key.transpose());
+    let scores = match bias {
+        Some(bias) => scores + bias,
+        None => scores,
     };
-    trace::report(|| Event {
-        kind: "Attention",
-        param: None,
-        output: output.dims().to_vec(),
-        macs: (2 * heads * tokens * tokens * width) as u64,
-    });
+    let output = product(softmax(scores, 3), value);
+    report(output.dims());
     output
+}
+
+/// Tells of attention with outputs of this shape.
+fn report(output: [usize; 4]) {
+    trace::report(|| {
+        let [_, heads, tokens, width] = output;
+        let macs = (2 * heads * tokens * tokens * width) as u64;
+        Event { kind: "Attention", param: None, output: output.to_vec(), macs }
+    });
 }

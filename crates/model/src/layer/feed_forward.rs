@@ -28,6 +28,6 @@ impl FeedForward {
     ///
     /// - input and output: `[…, features]`
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        self.fc2.forward(Activation::Gelu.forward(self.fc1.forward(input)))
+        self.fc2.forward(self.fc1.forward_activated(input, Activation::Gelu))
     }
 }

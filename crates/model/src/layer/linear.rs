@@ -3,7 +3,9 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
+use super::Activation;
 use crate::init::{Draw, InitRng};
+use crate::ops::{affine, affine_with_function};
 use crate::precision::{rounded, widened};
 use crate::trace::{self, Event};
 
@@ -73,13 +75,41 @@ impl Linear {
     /// - output: `[…, outputs]`
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
         let dtype = input.dtype();
-        let bias = self.bias.as_ref().map(|bias| rounded(bias.val()));
-        let output = burn::tensor::module::linear(rounded(input), rounded(self.weight.val()), bias);
+        let (input, weight) = (rounded(input), rounded(self.weight.val()));
+        let output = match &self.bias {
+            Some(bias) => affine(input, weight, rounded(bias.val())),
+            None => burn::tensor::module::linear(input, weight, None),
+        };
         let output = widened(output, dtype);
+        self.report(&output.dims());
+        output
+    }
+
+    /// The same, and the function of it.
+    ///
+    /// # Shapes
+    ///
+    /// - input: `[…, inputs]`
+    /// - output: `[…, outputs]`
+    pub fn forward_activated<const D: usize>(&self, input: Tensor<D>, function: Activation) -> Tensor<D> {
+        match (function.pointwise(), &self.bias) {
+            (Some(function), Some(bias)) if !input.device().is_autodiff() => {
+                let dtype = input.dtype();
+                let (input, weight) = (rounded(input), rounded(self.weight.val()));
+                let output =
+                    widened(affine_with_function(input, weight, rounded(bias.val()), function), dtype);
+                self.report(&output.dims());
+                output
+            }
+            _ => function.forward(self.forward(input)),
+        }
+    }
+
+    /// Tells of outputs of this shape.
+    fn report(&self, shape: &[usize]) {
         trace::report(|| {
-            let shape = output.dims();
             let [inputs, outputs] = self.weight.dims();
-            let rows: usize = shape[1..D - 1].iter().product();
+            let rows: usize = shape[1..shape.len() - 1].iter().product();
             Event {
                 kind: "Linear",
                 param: Some(self.weight.id),
@@ -87,6 +117,5 @@ impl Linear {
                 macs: (rows * inputs * outputs) as u64,
             }
         });
-        output
     }
 }

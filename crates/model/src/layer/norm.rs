@@ -2,11 +2,11 @@
 //! normalization (<https://arxiv.org/abs/1803.08494>).
 
 use burn::module::{Module, Param, RunningState};
-use burn::tensor::module::{batch_norm, layer_norm};
+use burn::tensor::module::batch_norm;
 use burn::tensor::{Device, Tensor};
 
 use crate::init::{Draw, InitRng};
-use crate::ops::normalize;
+use crate::ops::{normalize, normalize_places};
 use crate::trace::{self, Event};
 
 /// Normalizes each channel: by the batch's statistics on an autodiff device, by the running ones elsewhere.
@@ -119,13 +119,7 @@ impl LayerNorm {
     ///
     /// - input and output: `[…, features]`
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        trace::report(|| Event {
-            kind: "LayerNorm",
-            param: Some(self.weight.id),
-            output: input.dims().to_vec(),
-            macs: 0,
-        });
-        layer_norm(input, self.weight.val(), Some(self.bias.val()), self.epsilon)
+        self.forward_along(input, D - 1)
     }
 
     /// The same over the channels of pictures.
@@ -134,7 +128,17 @@ impl LayerNorm {
     ///
     /// - input and output: `[batch, channels, height, width]`
     pub fn forward_channels(&self, input: Tensor<4>) -> Tensor<4> {
-        self.forward(input.permute([0, 2, 3, 1])).permute([0, 3, 1, 2])
+        self.forward_along(input, 1)
+    }
+
+    fn forward_along<const D: usize>(&self, input: Tensor<D>, dim: usize) -> Tensor<D> {
+        trace::report(|| Event {
+            kind: "LayerNorm",
+            param: Some(self.weight.id),
+            output: input.dims().to_vec(),
+            macs: 0,
+        });
+        normalize_places(input, dim, self.weight.val(), self.bias.val(), self.epsilon)
     }
 }
 

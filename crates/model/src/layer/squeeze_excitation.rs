@@ -1,10 +1,9 @@
 //! Channels weighted by what the whole picture shows (<https://arxiv.org/abs/1709.01507>).
 
 use burn::module::Module;
-use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor};
 
-use super::activation::hard_sigmoid;
+use super::activation::{hard_sigmoid, sigmoid};
 use super::{Activation, Conv2d, Conv2dConfig, ConvInit, adaptive_avg_pool2d};
 use crate::InitRng;
 

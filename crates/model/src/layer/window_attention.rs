@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::ops::PadMode;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::{Linear, LinearConfig, LinearInit, attend};
+use super::{Linear, LinearConfig, LinearInit, attend_with};
 use crate::InitRng;
 use crate::init::Draw;
 
@@ -57,7 +57,7 @@ impl WindowAttention {
         let qkv = qkv.reshape([batch, rows, window, columns, window, 3, heads, features / heads]);
         let qkv = qkv.permute([5, 0, 1, 3, 6, 2, 4, 7]);
         let qkv = qkv.reshape([3 * batch, rows * columns * heads, area, features / heads]);
-        let x = attend(&qkv, Some(self.bias(windows)));
+        let x = attend_with(&qkv, Some(self.bias(windows)));
         let x = x.reshape([batch, rows, columns, heads, window, window, features / heads]);
         let x = x.permute([0, 1, 4, 2, 5, 3, 6]);
         let x = x.reshape([batch, rows * window, columns * window, features]);

@@ -96,6 +96,47 @@ impl<B: NetworkOps, C: CheckpointStrategy> NetworkOps for Autodiff<B, C> {
         }
     }
 
+    fn affine(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        let affine = |x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>| {
+            B::affine(x.into_primitive(), weight.into_primitive(), bias.into_primitive())
+        };
+        match Affine.prepare::<C>([x.node(), weight.node(), bias.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = [prep.checkpoint(&x), prep.checkpoint(&weight)];
+                prep.finish(state, affine(x, weight, bias))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(affine(x, weight, bias)),
+        }
+    }
+
+    fn normalize_places(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let normalize = |x: FloatTensor<Self>, gamma: FloatTensor<Self>, beta: FloatTensor<Self>| {
+            B::normalize_places(x.into_primitive(), gamma.into_primitive(), beta.into_primitive(), epsilon)
+        };
+        match Places.prepare::<C>([x.node(), gamma.node(), beta.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = (prep.checkpoint(&x), prep.checkpoint(&gamma), epsilon);
+                prep.finish(state, normalize(x, gamma, beta))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(normalize(x, gamma, beta)),
+        }
+    }
+
+    fn attend(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
+        match Attention.prepare::<C>([qkv.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = (prep.checkpoint(&qkv), heads);
+                prep.finish(state, B::attend(qkv.into_primitive(), heads))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::attend(qkv.into_primitive(), heads)),
+        }
+    }
+
     fn pool(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
         match Pooling.prepare::<C>([x.node()]).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
@@ -169,6 +210,19 @@ impl<B: NetworkOps> Backward<B, 3> for Convolution {
     }
 }
 
+/// Gives each node that wants it its gradient.
+fn pass<B: NetworkOps, const N: usize>(
+    parents: [Option<NodeId>; N],
+    of: [FloatTensor<B>; N],
+    gradients: &mut Gradients,
+) {
+    for (parent, gradient) in parents.into_iter().zip(of) {
+        if let Some(node) = parent {
+            gradients.register::<B>(node, gradient);
+        }
+    }
+}
+
 /// How a normalization passes gradients back.
 #[derive(Debug)]
 struct Normalization;
@@ -192,10 +246,66 @@ impl<B: NetworkOps> Backward<B, 3> for Normalization {
         let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(x);
         let gamma = checkpointer.retrieve_node_output::<FloatTensor<B>>(gamma);
         let (of_x, of_gamma, of_beta) = B::normalize_backward(x, gamma, mean, variance, epsilon, gradient);
-        for (parent, gradient) in ops.parents.into_iter().zip([of_x, of_gamma, of_beta]) {
-            if let Some(node) = parent {
-                gradients.register::<B>(node.id, gradient);
-            }
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        pass::<B, 3>(parents, [of_x, of_gamma, of_beta], gradients);
+    }
+}
+
+/// How a fully connected layer passes gradients back.
+#[derive(Debug)]
+struct Affine;
+
+impl<B: NetworkOps> Backward<B, 3> for Affine {
+    type State = [NodeId; 2];
+
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let [x, weight] = ops.state.map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
+        let [of_x, of_weight, of_bias] = ops.parents;
+        if let Some(node) = of_x {
+            gradients.register::<B>(node.id, B::affine_x_backward(weight, gradient.clone()));
+        }
+        if let Some(node) = of_weight {
+            gradients.register::<B>(node.id, B::affine_weight_backward(x, gradient.clone()));
+        }
+        if let Some(node) = of_bias {
+            gradients.register::<B>(node.id, B::affine_bias_backward(gradient));
+        }
+    }
+}
+
+/// How a layer normalization passes gradients back.
+#[derive(Debug)]
+struct Places;
+
+impl<B: NetworkOps> Backward<B, 3> for Places {
+    type State = (NodeId, NodeId, f64);
+
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let (x, gamma, epsilon) = ops.state;
+        let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(x);
+        let gamma = checkpointer.retrieve_node_output::<FloatTensor<B>>(gamma);
+        let (of_x, of_gamma, of_beta) = B::normalize_places_backward(x, gamma, epsilon, gradient);
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        pass::<B, 3>(parents, [of_x, of_gamma, of_beta], gradients);
+    }
+}
+
+/// How attention passes gradients back.
+#[derive(Debug)]
+struct Attention;
+
+impl<B: NetworkOps> Backward<B, 1> for Attention {
+    type State = (NodeId, usize);
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let (qkv, heads) = ops.state;
+        let qkv = checkpointer.retrieve_node_output::<FloatTensor<B>>(qkv);
+        let [parent] = ops.parents;
+        if let Some(node) = parent {
+            gradients.register::<B>(node.id, B::attend_backward(qkv, heads, gradient));
         }
     }
 }

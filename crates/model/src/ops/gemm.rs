@@ -4,6 +4,8 @@
 
 #![allow(unsafe_code)]
 
+use super::output::Room;
+
 /// A matrix in a slice: element (r, c) is at `r · row + c · column`.
 #[derive(Clone, Copy)]
 pub(super) struct Strides {
@@ -48,29 +50,66 @@ impl Strides {
 ///
 /// When a matrix does not lie in its slice.
 pub(super) fn multiply(
-    [rows, inner, columns]: [usize; 3],
-    (a, a_strides): (&[f32], Strides),
-    (b, b_strides): (&[f32], Strides),
-    (out, out_strides): (&mut [f32], Strides),
+    shape: [usize; 3],
+    a: (&[f32], Strides),
+    b: (&[f32], Strides),
+    (out, strides): (&mut [f32], Strides),
     add: bool,
 ) {
+    let [rows, _, columns] = shape;
     if rows == 0 || columns == 0 {
         return;
     }
+    assert!(strides.holds(rows, columns, out.len()), "the product is larger than its slice");
+    assert!(strides.is_distinct(rows, columns), "the product is written over itself");
+    // SAFETY: the product lies within `out`, which is borrowed exclusively, and its elements are apart from each other.
+    unsafe { multiply_at(shape, a, b, (out.as_mut_ptr(), strides), add) }
+}
+
+/// Fills `room` with `a · b`, row after row.
+///
+/// # Panics
+///
+/// When a matrix does not lie in its slice, or `room` does not hold just the product.
+pub(super) fn multiply_into<'a>(
+    shape: [usize; 3],
+    a: (&[f32], Strides),
+    b: (&[f32], Strides),
+    room: Room<'a>,
+) -> &'a mut [f32] {
+    let [rows, _, columns] = shape;
+    assert_eq!(room.len(), rows * columns, "room for the product");
+    if rows * columns > 0 {
+        let out = room.0.as_mut_ptr().cast::<f32>();
+        // SAFETY: the product is as long as `room`, which is borrowed exclusively; its rows follow each other, and what was there is not read.
+        unsafe { multiply_at(shape, a, b, (out, Strides::rows(columns)), false) };
+    }
+    // SAFETY: rows that follow each other and are as long as `room` leave no element out.
+    unsafe { room.0.assume_init_mut() }
+}
+
+/// # Safety
+///
+/// `rows` times `columns` elements at `out` with these strides are apart from each other, and nothing else reads or writes them.
+unsafe fn multiply_at(
+    [rows, inner, columns]: [usize; 3],
+    (a, a_strides): (&[f32], Strides),
+    (b, b_strides): (&[f32], Strides),
+    (out, out_strides): (*mut f32, Strides),
+    add: bool,
+) {
     assert!(inner > 0, "a product over nothing");
     assert!(a_strides.holds(rows, inner, a.len()), "the left matrix is larger than its slice");
     assert!(b_strides.holds(inner, columns, b.len()), "the right matrix is larger than its slice");
-    assert!(out_strides.holds(rows, columns, out.len()), "the product is larger than its slice");
-    assert!(out_strides.is_distinct(rows, columns), "the product is written over itself");
     // No slice is longer than `isize::MAX` bytes, so that a stride that leads to an element of it fits.
     let stride = |stride: usize| stride as isize;
-    // SAFETY: each matrix lies within its slice (asserted above), `out` is borrowed exclusively and its elements are apart from each other.
+    // SAFETY: the factors lie within their slices (asserted above), the product where the caller says.
     unsafe {
         gemm::gemm(
             rows,
             columns,
             inner,
-            out.as_mut_ptr(),
+            out,
             stride(out_strides.column),
             stride(out_strides.row),
             add,

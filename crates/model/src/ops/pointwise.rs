@@ -1,9 +1,9 @@
-//! Functions of each value without an exponential, by Burn's operations.
+//! Functions of each value, by Burn's operations.
 
 use burn::backend::Backend;
 use burn::backend::tensor::FloatTensor;
 
-/// Functions of each value without an exponential.
+/// Functions of each value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Pointwise {
     /// `max(x, 0)`.
@@ -16,6 +16,12 @@ pub(crate) enum Pointwise {
     HardSigmoid,
     /// `x` times that.
     HardSwish,
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+    /// `x` times that.
+    Silu,
+    /// `x · Φ(x)`, exact.
+    Gelu,
 }
 
 /// The function of each value of `x`.
@@ -26,6 +32,9 @@ pub(super) fn forward<B: Backend>(x: FloatTensor<B>, function: Pointwise) -> Flo
         Pointwise::LeakyRelu(slope) => B::leaky_relu(x, slope.into()),
         Pointwise::HardSigmoid => hard_sigmoid::<B>(x),
         Pointwise::HardSwish => B::float_mul(x.clone(), hard_sigmoid::<B>(x)),
+        Pointwise::Sigmoid => B::sigmoid(x),
+        Pointwise::Silu => B::float_mul(x.clone(), B::sigmoid(x)),
+        Pointwise::Gelu => B::gelu(x),
     }
 }
 
@@ -49,6 +58,13 @@ pub(super) fn backward<B: Backend>(
             let of_gate = times(B::float_mul(x.clone(), gradient.clone()), 1.0 / 6.0);
             B::float_add(B::float_mul(gate, gradient), between::<B>(x, [-3.0, 3.0], of_gate))
         }
+        Pointwise::Sigmoid => B::sigmoid_backward(B::sigmoid(x), gradient),
+        Pointwise::Silu => {
+            let gate = B::sigmoid(x.clone());
+            let of_gate = B::float_mul(x, gradient.clone());
+            B::float_add(B::float_mul(gate.clone(), gradient), B::sigmoid_backward(gate, of_gate))
+        }
+        Pointwise::Gelu => B::gelu_backward(x, gradient),
     }
 }
 

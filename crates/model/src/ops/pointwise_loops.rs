@@ -3,18 +3,16 @@
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, TensorData};
-use rayon::prelude::*;
 
 use super::Pointwise;
+use super::exponential::{normal_density, normal_share, sigmoid};
+use super::output::by_parts;
 use super::simd::wide;
 
 type FlexTensor = FloatTensor<Flex>;
 
-/// Numbers that are computed together.
-const TOGETHER: usize = 16;
-
-/// Groups of them that a thread takes at least.
-const LEAST: usize = 1 << 10;
+/// Numbers that a thread takes at once.
+const PART: usize = 1 << 14;
 
 pub(super) fn forward(x: &FlexTensor, function: Pointwise) -> Option<FlexTensor> {
     match function {
@@ -23,6 +21,9 @@ pub(super) fn forward(x: &FlexTensor, function: Pointwise) -> Option<FlexTensor>
         Pointwise::LeakyRelu(slope) => map(x, move |x| leaky_relu(x, slope as f32)),
         Pointwise::HardSigmoid => map(x, hard_sigmoid),
         Pointwise::HardSwish => map(x, |x| x * hard_sigmoid(x)),
+        Pointwise::Sigmoid => map(x, sigmoid),
+        Pointwise::Silu => map(x, |x| x * sigmoid(x)),
+        Pointwise::Gelu => map(x, |x| x * normal_share(x)),
     }
 }
 
@@ -39,6 +40,15 @@ pub(super) fn backward(x: &FlexTensor, function: Pointwise, gradient: &FlexTenso
             let inside = if x <= -3.0 || x >= 3.0 { 0.0 } else { x / 6.0 };
             g * (hard_sigmoid(x) + inside)
         }),
+        Pointwise::Sigmoid => zip(x, gradient, |x, g| {
+            let share = sigmoid(x);
+            g * share * (1.0 - share)
+        }),
+        Pointwise::Silu => zip(x, gradient, |x, g| {
+            let share = sigmoid(x);
+            g * share * (1.0 + x * (1.0 - share))
+        }),
+        Pointwise::Gelu => zip(x, gradient, |x, g| g * (normal_share(x) + x * normal_density(x))),
     }
 }
 
@@ -51,7 +61,30 @@ pub(super) fn in_place(values: &mut [f32], bias: f32, function: Option<Pointwise
         Some(Pointwise::LeakyRelu(slope)) => change(values, |x| leaky_relu(x + bias, slope as f32)),
         Some(Pointwise::HardSigmoid) => change(values, |x| hard_sigmoid(x + bias)),
         Some(Pointwise::HardSwish) => change(values, |x| (x + bias) * hard_sigmoid(x + bias)),
+        Some(Pointwise::Sigmoid) => change(values, |x| sigmoid(x + bias)),
+        Some(Pointwise::Silu) => change(values, |x| (x + bias) * sigmoid(x + bias)),
+        Some(Pointwise::Gelu) => change(values, |x| (x + bias) * normal_share(x + bias)),
     }
+}
+
+/// The function of each value of a row, to which what belongs to its column is added before.
+pub(super) fn in_row(values: &mut [f32], bias: &[f32], function: Option<Pointwise>) {
+    match function {
+        None => change_row(values, bias, |x| x),
+        Some(Pointwise::Relu) => change_row(values, bias, relu),
+        Some(Pointwise::Gelu) => change_row(values, bias, |x| x * normal_share(x)),
+        Some(function) => {
+            change_row(values, bias, |x| x);
+            in_place(values, 0.0, Some(function));
+        }
+    }
+}
+
+fn change_row(values: &mut [f32], bias: &[f32], function: impl Fn(f32) -> f32) {
+    wide(
+        #[inline(always)]
+        || values.iter_mut().zip(bias).for_each(|(value, bias)| *value = function(*value + *bias)),
+    );
 }
 
 fn change(values: &mut [f32], function: impl Fn(f32) -> f32) {
@@ -76,42 +109,42 @@ fn hard_sigmoid(x: f32) -> f32 {
     (x / 6.0 + 0.5).clamp(0.0, 1.0)
 }
 
-fn map(x: &FlexTensor, function: impl Fn(f32) -> f32 + Sync) -> Option<FlexTensor> {
+fn map(x: &FlexTensor, function: impl Fn(f32) -> f32 + Copy + Sync) -> Option<FlexTensor> {
     if x.dtype() != DType::F32 {
         return None;
     }
     let x = x.to_contiguous();
     let values = x.as_slice::<f32>()?;
-    // Groups are written where they belong, without zeros before.
-    let groups = values.par_chunks(TOGETHER).with_min_len(LEAST).map(|values| filled(values).map(&function));
-    Some(tensor(&x, groups.collect()))
+    let out = by_parts(
+        values.len(),
+        PART,
+        || (),
+        |(), n, room| room.fill(values[n * PART..].iter().map(|x| function(*x))),
+    );
+    Some(tensor(&x, out))
 }
 
-fn zip(x: &FlexTensor, y: &FlexTensor, function: impl Fn(f32, f32) -> f32 + Sync) -> Option<FlexTensor> {
+fn zip(
+    x: &FlexTensor,
+    y: &FlexTensor,
+    function: impl Fn(f32, f32) -> f32 + Copy + Sync,
+) -> Option<FlexTensor> {
     if [x, y].iter().any(|tensor| tensor.dtype() != DType::F32) {
         return None;
     }
     let (x, y) = (x.to_contiguous(), y.to_contiguous());
-    let pairs = x.as_slice::<f32>()?.par_chunks(TOGETHER).zip(y.as_slice::<f32>()?.par_chunks(TOGETHER));
-    let groups = pairs.with_min_len(LEAST).map(|(x, y)| {
-        let (x, y) = (filled(x), filled(y));
-        std::array::from_fn(|n| function(x[n], y[n]))
-    });
-    Some(tensor(&x, groups.collect()))
+    let (left, right) = (x.as_slice::<f32>()?, y.as_slice::<f32>()?);
+    let out = by_parts(
+        left.len(),
+        PART,
+        || (),
+        |(), n, room| {
+            room.fill(left[n * PART..].iter().zip(&right[n * PART..]).map(|(x, y)| function(*x, *y)))
+        },
+    );
+    Some(tensor(&x, out))
 }
 
-/// A group, with zeros after the last numbers.
-fn filled(values: &[f32]) -> [f32; TOGETHER] {
-    values.try_into().unwrap_or_else(|_| {
-        let mut group = [0.0; TOGETHER];
-        group[..values.len()].copy_from_slice(values);
-        group
-    })
-}
-
-fn tensor(like: &FlexTensor, groups: Vec<[f32; TOGETHER]>) -> FlexTensor {
-    let shape = like.layout().shape().clone();
-    let mut values = groups.into_flattened();
-    values.truncate(shape.num_elements());
-    FlexTensor::from_data(TensorData::new(values, shape))
+fn tensor(like: &FlexTensor, values: Vec<f32>) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, like.layout().shape().clone()))
 }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::simd::wide;
+use super::simd::{MOST_LANES, wide};
 
 /// Sums that run side by side, so that a processor's vectors are full.
 const LANES: usize = 64;
@@ -34,6 +34,41 @@ pub(super) fn sum_of_pairs(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32)
         }
     }
     lanes.iter().map(|lane| f64::from(*lane)).sum::<f64>() + rest
+}
+
+/// Rows of one length folded along as many lanes as a vector has.
+#[inline(always)]
+pub(super) fn along_lanes<const N: usize>(
+    rows: [&[f32]; N],
+    start: f32,
+    fold: impl Fn(f32, [f32; N]) -> f32,
+) -> [f32; MOST_LANES] {
+    let mut lanes = [start; MOST_LANES];
+    let rows = rows.map(|row| row.as_chunks::<MOST_LANES>());
+    for n in 0..rows[0].0.len() {
+        let values = rows.map(|(whole, _)| whole[n]);
+        for (k, lane) in lanes.iter_mut().enumerate() {
+            *lane = fold(*lane, values.map(|values| values[k]));
+        }
+    }
+    for (k, lane) in lanes.iter_mut().take(rows[0].1.len()).enumerate() {
+        *lane = fold(*lane, rows.map(|(_, rest)| rest[k]));
+    }
+    lanes
+}
+
+/// The sum of a term over rows of one length that are not long, in 32 bits.
+#[inline(always)]
+pub(super) fn total<const N: usize>(rows: [&[f32]; N], term: impl Fn([f32; N]) -> f32) -> f32 {
+    let mut lanes = along_lanes(rows, 0.0, |sum, values| sum + term(values));
+    let mut half = MOST_LANES / 2;
+    while half > 0 {
+        for k in 0..half {
+            lanes[k] += lanes[k + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
 }
 
 /// One channel of images `[batch, channels, pixels]`: its pixels of each image.

@@ -7,7 +7,11 @@ use burn::tensor::module::{batch_norm_train, conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use super::{Pointwise, Window, convolve, convolve_with_function, normalize, pointwise, pool};
+use super::{
+    Pointwise, Window, affine, affine_with_function, attend, convolve, convolve_with_function, normalize,
+    normalize_places, pointwise, pool,
+};
+use crate::layer::attend_with;
 
 /// A case: images, channels in, channels out, kernel, size, and options.
 struct Case {
@@ -241,6 +245,9 @@ fn functions_of_each_value_and_their_gradients_are_those_of_burn_in_64_bits() {
         Pointwise::LeakyRelu(0.01),
         Pointwise::HardSigmoid,
         Pointwise::HardSwish,
+        Pointwise::Sigmoid,
+        Pointwise::Silu,
+        Pointwise::Gelu,
     ];
     // Of lengths that fill vectors and that do not.
     for function in functions {
@@ -298,7 +305,7 @@ fn what_convolutions_do_on_the_way_is_what_comes_after_them() {
         case([2, 6, 9, 9], [12, 1, 3, 3], [one, one, one], 6),
     ];
     for (n, case) in cases.iter().enumerate() {
-        for function in [Pointwise::Relu, Pointwise::Relu6, Pointwise::LeakyRelu(0.1), Pointwise::HardSwish] {
+        for function in [Pointwise::Relu, Pointwise::LeakyRelu(0.1), Pointwise::HardSwish, Pointwise::Gelu] {
             let leaf = |shape, seed| leaf(shape, seed, DType::F32).inner() * 4.0;
             let (x, weight) = (leaf(case.x, 1), leaf(case.weight, 2));
             let bias = leaf([case.weight[0], 1, 1, 1], 3).reshape([-1]);
@@ -310,4 +317,165 @@ fn what_convolutions_do_on_the_way_is_what_comes_after_them() {
             assert_close(&what, &list(on_the_way.into_data()), &list(after.into_data()), 1e-6);
         }
     }
+}
+
+/// What comes out, and the gradients of leaves of these shapes.
+fn with_gradients<const A: usize, const D: usize>(
+    x: [usize; A],
+    others: &[usize],
+    dtype: DType,
+    layer: impl Fn(Tensor<A>, &[Tensor<1>]) -> Tensor<D>,
+) -> Vec<Vec<f64>> {
+    let x = leaf(x, 1, dtype);
+    let others: Vec<Tensor<1>> =
+        others.iter().zip(2..).map(|(&length, n)| leaf([length], n, dtype)).collect();
+    let output = layer(x.clone(), &others);
+    let gradients = (output.clone() * leaf(output.dims(), 9, dtype)).sum().backward();
+    let of_others = others.iter().map(|other| list(other.grad(&gradients).unwrap().into_data()));
+    let of_x = list(x.grad(&gradients).unwrap().into_data());
+    [list(output.into_data()), of_x].into_iter().chain(of_others).collect()
+}
+
+/// Every list of one close to that of the other.
+fn assert_all_close(what: &str, ours: &[Vec<f64>], exact: &[Vec<f64>], tolerance: f64) {
+    assert_eq!(ours.len(), exact.len(), "{what}");
+    for (n, (ours, exact)) in ours.iter().zip(exact).enumerate() {
+        assert_close(&format!("{what}: {n}"), ours, exact, tolerance);
+    }
+}
+
+/// Rows, inputs and outputs of fully connected layers that are cut along each side, and that are not.
+const LAYERS: [[usize; 3]; 8] = [
+    [1, 1, 1],
+    [3, 7, 5],
+    [64, 784, 500],
+    [64, 500, 10],
+    [1, 512, 1000],
+    [200, 33, 70],
+    [97, 300, 600],
+    [500, 64, 192],
+];
+
+#[test]
+fn fully_connected_layers_and_their_gradients_are_those_of_burn_in_64_bits() {
+    for shape @ [rows, inputs, outputs] in LAYERS {
+        let by = |dtype, ours: bool| {
+            with_gradients([rows, inputs], &[inputs * outputs, outputs], dtype, |x, others| {
+                let (weight, bias) = (others[0].clone().reshape([inputs, outputs]), others[1].clone());
+                if ours { affine(x, weight, bias) } else { x.matmul(weight) + bias.unsqueeze() }
+            })
+        };
+        let exact = by(DType::F64, false);
+        assert_all_close(&format!("{shape:?}"), &by(DType::F32, true), &exact, 2e-6);
+        assert_all_close(&format!("{shape:?} in 64 bits"), &by(DType::F64, true), &exact, 1e-12);
+        for function in [Pointwise::Relu, Pointwise::Gelu, Pointwise::Silu] {
+            let leaf = |shape, seed| leaf(shape, seed, DType::F32).inner();
+            let (x, weight) = (leaf([rows, inputs], 1), leaf([inputs, outputs], 2));
+            let bias = leaf([outputs, 1], 3).flatten::<1>(0, 1);
+            let after = pointwise(affine(x.clone(), weight.clone(), bias.clone()), function);
+            let on_the_way = affine_with_function(x, weight, bias, function);
+            let what = format!("{shape:?} {function:?}");
+            assert_close(&what, &list(on_the_way.into_data()), &list(after.into_data()), 1e-6);
+        }
+    }
+}
+
+#[test]
+fn layer_normalization_and_its_gradients_are_exact_in_64_bits() {
+    let by = |shape: [usize; 4], dim: usize, dtype, ours: bool| {
+        with_gradients(shape, &[shape[dim]; 2], dtype, |x, others| {
+            // Far from 0, where rounding would show.
+            let x = x * 0.5 + 3.0;
+            let (gamma, beta) = (others[0].clone(), others[1].clone());
+            if ours {
+                return normalize_places(x, dim, gamma, beta, 1e-6);
+            }
+            let mut wide = [1; 4];
+            wide[dim] = shape[dim];
+            let off = x.clone() - x.mean_dim(dim);
+            let variance = (off.clone() * off.clone()).mean_dim(dim);
+            off / (variance + 1e-6).sqrt() * gamma.reshape(wide) + beta.reshape(wide)
+        })
+    };
+    for (shape, dim) in [
+        ([2, 3, 5, 192], 3),
+        ([3, 1, 40, 17], 3),
+        ([2, 24, 7, 9], 1),
+        ([3, 70, 1, 5], 1),
+        ([1, 40, 30, 33], 1),
+        ([2, 3, 4, 5], 3),
+    ] {
+        let exact = by(shape, dim, DType::F64, false);
+        assert_all_close(&format!("{shape:?} {dim}"), &by(shape, dim, DType::F32, true), &exact, 1e-5);
+        assert_all_close(
+            &format!("{shape:?} {dim} in 64 bits"),
+            &by(shape, dim, DType::F64, true),
+            &exact,
+            1e-10,
+        );
+    }
+}
+
+#[test]
+fn attention_and_its_gradient_are_those_of_burn_in_64_bits() {
+    for (batch, tokens, heads, width) in
+        [(1, 1, 1, 2), (2, 5, 2, 8), (5, 17, 3, 8), (1, 197, 2, 64), (4, 300, 1, 7)]
+    {
+        let by = |dtype, ours: bool| {
+            with_gradients([batch, tokens, 3 * heads * width], &[], dtype, |qkv, _| {
+                // Likeness that differs much.
+                let qkv = qkv * 3.0;
+                if ours {
+                    return attend(qkv, heads);
+                }
+                let parts = qkv.reshape([batch, tokens, 3, heads, width]).permute([2, 0, 3, 1, 4]);
+                let output = attend_with(&parts.reshape([3 * batch, heads, tokens, width]), None);
+                output.swap_dims(1, 2).reshape([batch, tokens, heads * width])
+            })
+        };
+        let exact = by(DType::F64, false);
+        let what = format!("{batch} images of {tokens} tokens, {heads} heads of {width}");
+        assert_all_close(&what, &by(DType::F32, true), &exact, 3e-6);
+        assert_all_close(&format!("{what} in 64 bits"), &by(DType::F64, true), &exact, 1e-10);
+    }
+}
+
+#[test]
+fn views_go_through_layers_like_copies() {
+    let device = Device::flex();
+    let x =
+        Tensor::<3>::from_data(TensorData::new(values(5 * 12 * 7, 1), [5, 12, 7]), &device).swap_dims(1, 2);
+    let copy = Tensor::<3>::from_data(x.to_data(), &device);
+    let weight = Tensor::<2>::from_data(TensorData::new(values(12 * 8, 2), [8, 12]), &device).transpose();
+    let few = |length: usize, seed| {
+        Tensor::<1>::from_data(TensorData::new(values(length, seed), [length]), &device)
+    };
+    let same = |view: Tensor<3>, copy: Tensor<3>| view.into_data().assert_eq(&copy.into_data(), true);
+    same(affine(x.clone(), weight.clone(), few(8, 3)), affine(copy.clone(), weight, few(8, 3)));
+    same(attend(x.clone(), 2), attend(copy.clone(), 2));
+    let normalized = |x: Tensor<3>| normalize_places(x, 1, few(7, 3), few(7, 4), 1e-5);
+    same(normalized(x), normalized(copy));
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit_of_layers() {
+    let all = || {
+        let layers = LAYERS.iter().flat_map(|&[rows, inputs, outputs]| {
+            with_gradients([rows, inputs], &[inputs * outputs, outputs], DType::F32, |x, others| {
+                affine(x, others[0].clone().reshape([inputs, outputs]), others[1].clone())
+            })
+        });
+        let attention = with_gradients([7, 60, 72], &[], DType::F32, |qkv, _| attend(qkv, 3));
+        let alone = with_gradients([1, 60, 72], &[], DType::F32, |qkv, _| attend(qkv, 3));
+        let [rows, planes] = [2, 1].map(|dim| {
+            with_gradients([9, 500, 60], &[[500, 60][dim - 1]; 2], DType::F32, |x, others| {
+                normalize_places(x, dim, others[0].clone(), others[1].clone(), 1e-5)
+            })
+        });
+        layers.chain(attention).chain(alone).chain(rows).chain(planes).collect::<Vec<_>>()
+    };
+    let by = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(all);
+    let alone = by(1);
+    assert!(alone == by(2));
+    assert!(alone == by(5));
 }
