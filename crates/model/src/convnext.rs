@@ -13,6 +13,7 @@ use crate::layer::{
     Activation, Conv2d, Conv2dConfig, ConvInit, DropPath, Dropout, FeedForward, LayerNorm, Linear,
     LinearConfig, LinearInit, adaptive_avg_pool2d,
 };
+use crate::ops::scale;
 use crate::zoo::{ConfigError, IMAGENET, NameInfo, name};
 
 /// Each name with whose it is, blocks of the four stages, and channels of the first; each stage has twice the channels of the one before.
@@ -247,12 +248,11 @@ impl Block {
                 mlp.fc2.forward(Activation::Gelu.forward(x))
             }
         };
-        let channels = input.dims()[1];
         let gamma = match &self.gamma {
-            LayerScale::Flat(gamma) => gamma.val().reshape([1, channels, 1, 1]),
-            LayerScale::Picture(gamma) => gamma.val().reshape([1, channels, 1, 1]),
+            LayerScale::Flat(gamma) => gamma.val().unsqueeze(),
+            LayerScale::Picture(gamma) => gamma.val().flatten::<1>(0, 2).unsqueeze(),
         };
-        self.drop_path.forward(x * gamma) + input
+        self.drop_path.forward(scale(x, gamma)) + input
     }
 }
 

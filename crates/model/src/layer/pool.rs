@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::ops::AvgPoolOptions;
 
-use crate::ops::{Window, pool};
+use crate::ops::{Window, mean_pixel, pool};
 use crate::trace::{self, Event};
 
 /// The highest value of each `kernel`x`kernel` window; what lies outside the image never wins.
@@ -86,7 +86,11 @@ pub fn avg_pool2d_floor(input: Tensor<4>, kernel: usize) -> Tensor<4> {
 /// - output: `[batch, channels, size, size]`
 #[must_use]
 pub fn adaptive_avg_pool2d(input: Tensor<4>, size: usize) -> Tensor<4> {
-    report("AdaptiveAvgPool2d", burn::tensor::module::adaptive_avg_pool2d(input, [size; 2]))
+    let output = match size {
+        1 => mean_pixel(input),
+        _ => burn::tensor::module::adaptive_avg_pool2d(input, [size; 2]),
+    };
+    report("AdaptiveAvgPool2d", output)
 }
 
 /// [`adaptive_avg_pool2d`] as a layer.

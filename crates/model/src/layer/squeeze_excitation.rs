@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor};
 use super::activation::{hard_sigmoid, sigmoid};
 use super::{Activation, Conv2d, Conv2dConfig, ConvInit, adaptive_avg_pool2d};
 use crate::InitRng;
+use crate::ops::scale;
 
 /// Mean over the picture, two 1x1 convolutions, a weight from 0 to 1 a channel. Names are torchvision's.
 #[derive(Module, Debug)]
@@ -58,6 +59,6 @@ impl SqueezeExcitation {
             Gate::Sigmoid => sigmoid(x),
             Gate::HardSigmoid => hard_sigmoid(x),
         };
-        input * weights
+        scale(input, weights.flatten(1, 3))
     }
 }

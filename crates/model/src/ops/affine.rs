@@ -8,7 +8,7 @@ use burn::tensor::{DType, TensorData};
 use rayon::prelude::*;
 
 use super::Pointwise;
-use super::gemm::{Strides, multiply, multiply_into};
+use super::gemm::{Strides, multiply_into};
 use super::normalization::vector;
 use super::output::by_parts;
 use super::pointwise_loops::in_row;
@@ -16,11 +16,20 @@ use super::simd::wide;
 
 type FlexTensor = FloatTensor<Flex>;
 
-/// Parts that a product is cut into.
+/// Parts that a product is cut into, if they do not become too small or too large.
 const PARTS: usize = 8;
 
-/// Rows that a part has at least: fewer would not pay for arranging the other factor.
-const LEAST_ROWS: usize = 48;
+/// Rows or columns of a part: fewer would not pay for arranging the other factor.
+const LEAST: usize = 48;
+
+/// Rows or columns that pay for it even where it is larger than the cache.
+const MOST: usize = 256;
+
+/// Numbers that the cache holds: 1 MiB.
+const CACHE: usize = 1 << 18;
+
+/// Columns are cut at multiples of it, so that vectors are full.
+const TOGETHER: usize = 64;
 
 /// Multiplications that are not worth a thread of their own.
 const SMALL: usize = 1 << 17;
@@ -78,16 +87,21 @@ fn matrix(values: Vec<f32>, shape: [usize; 2]) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }
 
-/// `a · b`, row after row. `after` is done to what is there of each row in the cache; it is told in which column that begins.
-fn product(
+/// `a · b`, both of one element at least, row after row. `after` is done to what is there of each row in the cache; it is told in which column that begins.
+pub(super) fn product(
     [rows, inner, columns]: [usize; 3],
     a: Matrix<'_>,
     b: Matrix<'_>,
     after: impl Fn(&mut [f32], usize) + Sync,
 ) -> Vec<f32> {
     let is_small = rows * inner * columns <= SMALL;
-    let many = if is_small { rows } else { rows.div_ceil(PARTS).max(LEAST_ROWS) };
-    if is_small || rows > 2 * LEAST_ROWS || columns < 4 * MOST_COLUMNS_TOGETHER {
+    // Rows or columns of a part, where the other factor has so many numbers.
+    let many = |all: usize, other: usize| {
+        let least = if other > CACHE { MOST } else { LEAST };
+        if is_small { all } else { all.div_ceil(PARTS).clamp(least, MOST) }
+    };
+    if is_small || rows >= columns || columns < 2 * TOGETHER {
+        let many = many(rows, inner * columns);
         return by_parts(
             rows * columns,
             many * columns,
@@ -101,35 +115,29 @@ fn product(
             },
         );
     }
-    beside([rows, inner, columns], a, b, after)
-}
-
-/// Columns are cut at multiples of it, so that vectors are full.
-const MOST_COLUMNS_TOGETHER: usize = 64;
-
-/// The same for few rows: some columns for each thread.
-fn beside(
-    [rows, inner, columns]: [usize; 3],
-    a: Matrix<'_>,
-    b: Matrix<'_>,
-    after: impl Fn(&mut [f32], usize) + Sync,
-) -> Vec<f32> {
-    let wide = columns.div_ceil(PARTS / 2).next_multiple_of(MOST_COLUMNS_TOGETHER);
-    let parts = (0..columns.div_ceil(wide)).into_par_iter().map(|n| {
-        let begin = n * wide;
-        let here = wide.min(columns - begin);
-        let mut part = vec![0.0; rows * here];
+    // Few rows: some columns for each thread, which are put side by side at the end.
+    let many = many(columns, rows * inner).next_multiple_of(TOGETHER);
+    let parts = (0..columns.div_ceil(many)).into_par_iter().map(|n| {
+        let begin = n * many;
+        let columns = many.min(columns - begin);
         let b = (&b.0[begin * b.1.column..], b.1);
-        multiply([rows, inner, here], a, b, (&mut part, Strides::rows(here)), false);
-        part.chunks_exact_mut(here).for_each(|row| after(row, begin));
-        part
+        by_parts(
+            rows * columns,
+            rows * columns,
+            || (),
+            |(), _, room| {
+                let part = multiply_into([rows, inner, columns], a, b, room);
+                part.chunks_exact_mut(columns).for_each(|row| after(row, begin));
+                part
+            },
+        )
     });
     let parts: Vec<Vec<f32>> = parts.collect();
     let mut all = Vec::with_capacity(rows * columns);
     for row in 0..rows {
         for part in &parts {
-            let here = part.len() / rows;
-            all.extend_from_slice(&part[row * here..][..here]);
+            let columns = part.len() / rows;
+            all.extend_from_slice(&part[row * columns..][..columns]);
         }
     }
     all
@@ -137,25 +145,28 @@ fn beside(
 
 /// The sum of each column of a matrix, some rows for each thread.
 pub(super) fn of_columns(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    let many = rows.div_ceil(PARTS).max(LEAST_ROWS);
+    let many = rows.div_ceil(PARTS).max(LEAST);
     let parts = values.par_chunks(many * columns).map(|values| {
         let mut sum = vec![0.0; columns];
         wide(
             #[inline(always)]
             || {
                 for row in values.chunks_exact(columns) {
-                    sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+                    for (sum, value) in sum.iter_mut().zip(row) {
+                        *sum += value;
+                    }
                 }
             },
         );
         sum
     });
-    added(parts.collect(), columns)
+    added(parts.collect::<Vec<_>>().into_iter())
 }
 
 /// Sums of parts, added up in their order.
-pub(super) fn added(parts: Vec<Vec<f32>>, columns: usize) -> Vec<f32> {
-    parts.into_iter().fold(vec![0.0; columns], |mut sum, part| {
+pub(super) fn added(mut parts: impl Iterator<Item = Vec<f32>>) -> Vec<f32> {
+    let first = parts.next().unwrap_or_default();
+    parts.fold(first, |mut sum, part| {
         sum.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part);
         sum
     })

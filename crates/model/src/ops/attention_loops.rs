@@ -79,7 +79,11 @@ fn look(query: &[f32], key: &[f32], count: usize, of: Heads, shares: &mut [f32])
     );
     wide(
         #[inline(always)]
-        || shares.chunks_exact_mut(of.tokens).for_each(|row| softmax(row, of.scale())),
+        || {
+            for row in shares.chunks_exact_mut(of.tokens) {
+                softmax(row, of.scale());
+            }
+        },
     );
 }
 
@@ -88,9 +92,13 @@ fn look(query: &[f32], key: &[f32], count: usize, of: Heads, shares: &mut [f32])
 fn softmax(row: &mut [f32], scale: f32) {
     let highest = along_lanes([row], f32::NEG_INFINITY, |most, [x]| if x > most { x } else { most });
     let highest = highest.into_iter().fold(f32::NEG_INFINITY, f32::max);
-    row.iter_mut().for_each(|x| *x = exp((*x - highest) * scale));
+    for x in row.iter_mut() {
+        *x = exp((*x - highest) * scale);
+    }
     let inverse = total([row], |[x]| x).recip();
-    row.iter_mut().for_each(|x| *x *= inverse);
+    for x in row {
+        *x *= inverse;
+    }
 }
 
 pub(super) fn forward(qkv: &FlexTensor, heads: usize) -> Option<FlexTensor> {
@@ -195,8 +203,7 @@ fn head_backward(
 #[inline(always)]
 fn through_softmax(shares: &[f32], of_shares: &mut [f32], scale: f32) {
     let along = total([shares, of_shares], |[share, of_share]| share * of_share);
-    of_shares
-        .iter_mut()
-        .zip(shares)
-        .for_each(|(of_share, share)| *of_share = scale * share * (*of_share - along));
+    for (of_share, share) in of_shares.iter_mut().zip(shares) {
+        *of_share = scale * share * (*of_share - along);
+    }
 }

@@ -10,7 +10,7 @@ use super::after::After;
 use super::geometry::Geometry;
 use super::normalization::{images, vector};
 use super::sums::of_channels;
-use super::{depthwise, direct, direct_weight, unfolded};
+use super::{depthwise, direct, direct_weight, one_by_one, unfolded};
 
 type FlexTensor = FloatTensor<Flex>;
 
@@ -72,6 +72,7 @@ pub(super) fn x_backward(
     let (weight, gradient) = (weight.to_contiguous(), gradient.to_contiguous());
     let (weight, gradient) = (weight.as_slice()?, gradient.as_slice()?);
     let of_x = match g.reversed() {
+        _ if one_by_one::is_one(&g) => one_by_one::spread(&g, gradient, weight),
         Some(reversed) => correlate(&reversed, gradient, &reversed_kernels(&g, weight), After::NOTHING),
         None if depthwise::is_one(&g) => depthwise::spread(&g, gradient, weight),
         None => unfolded::spread(&g, gradient, weight),
@@ -90,6 +91,8 @@ pub(super) fn weight_backward(
     let (x, gradient) = (x.as_slice()?, gradient.as_slice()?);
     let of_weight = if depthwise::is_one(&g) {
         depthwise::compare(&g, x, gradient)
+    } else if one_by_one::is_one(&g) {
+        one_by_one::compare(&g, x, gradient)
     } else if direct::is_worth_it(&g) {
         direct_weight::compare(&g, x, gradient)
     } else {
@@ -111,6 +114,8 @@ fn tensor(values: Vec<f32>, shape: [usize; 4]) -> FlexTensor {
 fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_>) -> Vec<f32> {
     if depthwise::is_one(g) {
         depthwise::correlate(g, x, weight, after)
+    } else if one_by_one::is_one(g) {
+        one_by_one::correlate(g, x, weight, after)
     } else if direct::is_worth_it(g) {
         direct::correlate(g, x, weight, after)
     } else {

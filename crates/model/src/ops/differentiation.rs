@@ -2,7 +2,6 @@
 
 use std::marker::PhantomData;
 
-use burn::backend::Autodiff;
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::retro_forward::RetroForward;
@@ -11,6 +10,7 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Autodiff, TensorMetadata};
 use burn::tensor::ops::ConvOptions;
 
 use super::{NetworkOps, Pointwise, Window};
@@ -134,6 +134,26 @@ impl<B: NetworkOps, C: CheckpointStrategy> NetworkOps for Autodiff<B, C> {
                 prep.finish(state, B::attend(qkv.into_primitive(), heads))
             }
             OpsKind::UnTracked(prep) => prep.finish(B::attend(qkv.into_primitive(), heads)),
+        }
+    }
+
+    fn scale(x: FloatTensor<Self>, factors: FloatTensor<Self>) -> FloatTensor<Self> {
+        match Scaling.prepare::<C>([x.node(), factors.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = [prep.checkpoint(&x), prep.checkpoint(&factors)];
+                prep.finish(state, B::scale(x.into_primitive(), factors.into_primitive()))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::scale(x.into_primitive(), factors.into_primitive())),
+        }
+    }
+
+    fn mean_pixel(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        match Mean.prepare::<C>([x.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let pixels = x.shape()[2];
+                prep.finish(pixels, B::mean_pixel(x.into_primitive()))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::mean_pixel(x.into_primitive())),
         }
     }
 
@@ -306,6 +326,43 @@ impl<B: NetworkOps> Backward<B, 1> for Attention {
         let [parent] = ops.parents;
         if let Some(node) = parent {
             gradients.register::<B>(node.id, B::attend_backward(qkv, heads, gradient));
+        }
+    }
+}
+
+/// How factors of channels pass gradients back.
+#[derive(Debug)]
+struct Scaling;
+
+impl<B: NetworkOps> Backward<B, 2> for Scaling {
+    type State = [NodeId; 2];
+
+    fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let [x, factors] = ops.state.map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
+        let [of_x, of_factors] = ops.parents;
+        if let Some(node) = of_factors {
+            let outer = factors.shape()[0];
+            gradients.register::<B>(node.id, B::scale_factors_backward(x, outer, gradient.clone()));
+        }
+        if let Some(node) = of_x {
+            gradients.register::<B>(node.id, B::scale(gradient, factors));
+        }
+    }
+}
+
+/// How means pass gradients back.
+#[derive(Debug)]
+struct Mean;
+
+impl<B: NetworkOps> Backward<B, 1> for Mean {
+    type State = usize;
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let [parent] = ops.parents;
+        if let Some(node) = parent {
+            gradients.register::<B>(node.id, B::mean_pixel_backward(gradient, ops.state));
         }
     }
 }

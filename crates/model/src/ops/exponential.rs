@@ -18,7 +18,7 @@ pub(super) fn exp(x: f32) -> f32 {
     let bounded = x.clamp(LEAST, 88.8);
     let rounded = bounded * LOG2_E + ROUND;
     let whole = rounded - ROUND;
-    let r = bounded - whole * LN_2[0] - whole * LN_2[1];
+    let r = fused(whole, -LN_2[1], fused(whole, -LN_2[0], bounded));
     let series =
         polynomial(r, [1.0, 1.0, 0.5, 1.0 / 6.0, 1.0 / 24.0, 1.0 / 120.0, 1.0 / 720.0, 1.0 / 5040.0]);
     let power = f32::from_bits((rounded.to_bits() << 23).wrapping_add(1.0_f32.to_bits()));
@@ -55,10 +55,16 @@ fn erf(x: f32) -> f32 {
     if square >= 3.92 * 3.92 { 1.0_f32.copysign(x) } else { inside }
 }
 
+/// `a · b + c`, rounded once where processors have an instruction for it.
+#[inline(always)]
+fn fused(a: f32, b: f32, c: f32) -> f32 {
+    if cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) { a.mul_add(b, c) } else { a * b + c }
+}
+
 /// `c₀ + c₁ x + c₂ x² …`.
 #[inline(always)]
 fn polynomial<const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
-    coefficients.iter().rev().fold(0.0, |sum, coefficient| sum * x + coefficient)
+    coefficients.iter().rev().fold(0.0, |sum, coefficient| fused(sum, x, *coefficient))
 }
 
 #[cfg(test)]

@@ -41,12 +41,16 @@ pub(super) fn forward(
             || (),
             |(), n, room| {
                 let x = &x[n * part..];
-                room.fill_rows(channels, |row| {
-                    let x = &x[row * channels..][..channels];
-                    let [mean, inverse] = of_row(x, epsilon as f32);
-                    zip(x, zip(gamma, beta))
-                        .map(move |(x, (gamma, beta))| (x - mean) * inverse * gamma + beta)
-                })
+                room.fill_rows(
+                    channels,
+                    #[inline(always)]
+                    |row| {
+                        let x = &x[row * channels..][..channels];
+                        let [mean, inverse] = of_row(x, epsilon as f32);
+                        zip(x, zip(gamma, beta))
+                            .map(move |(x, (gamma, beta))| (x - mean) * inverse * gamma + beta)
+                    },
+                )
             },
         )
     } else {
@@ -54,11 +58,15 @@ pub(super) fn forward(
             let x = &x[n * channels * inner..][..channels * inner];
             of.measure(x, inner, epsilon as f32);
             let of = &*of;
-            room.fill_rows(inner, |c| {
-                let (gamma, beta) = (gamma[c], beta[c]);
-                zip(&x[c * inner..][..inner], zip(&of.mean, &of.inverse))
-                    .map(move |(x, (mean, inverse))| (x - mean) * inverse * gamma + beta)
-            })
+            room.fill_rows(
+                inner,
+                #[inline(always)]
+                |c| {
+                    let (gamma, beta) = (gamma[c], beta[c]);
+                    zip(&x[c * inner..][..inner], zip(&of.mean, &of.inverse))
+                        .map(move |(x, (mean, inverse))| (x - mean) * inverse * gamma + beta)
+                },
+            )
         })
     };
     Some(FlexTensor::from_data(TensorData::new(out, dims)))
@@ -82,46 +90,55 @@ pub(super) fn backward(
         let mut sum = vec![0.0; 2 * channels];
         let (of_gamma, of_beta) = sum.split_at_mut(channels);
         let filled = if inner == 1 {
-            room.fill_rows(channels, |row| {
-                let x = &x[row * channels..][..channels];
-                let gradient = &gradient[row * channels..][..channels];
-                let [mean, inverse] = of_row(x, epsilon as f32);
-                for (k, (x, gradient)) in zip(x, gradient).enumerate() {
-                    of_gamma[k] += gradient * (x - mean) * inverse;
-                    of_beta[k] += gradient;
-                }
-                let share = (channels as f32).recip();
-                let along =
-                    share * inverse * total([x, gradient, gamma], |[x, g, gamma]| (x - mean) * (g * gamma));
-                let middle = share * total([gradient, gamma], |[g, gamma]| g * gamma);
-                zip(x, zip(gradient, gamma)).map(move |(x, (gradient, gamma))| {
-                    inverse * (gradient * gamma - middle - (x - mean) * inverse * along)
-                })
-            })
+            room.fill_rows(
+                channels,
+                #[inline(always)]
+                |row| {
+                    let x = &x[row * channels..][..channels];
+                    let gradient = &gradient[row * channels..][..channels];
+                    let [mean, inverse] = of_row(x, epsilon as f32);
+                    let sums = zip(of_gamma.iter_mut(), of_beta.iter_mut());
+                    for ((of_gamma, of_beta), (x, gradient)) in zip(sums, zip(x, gradient)) {
+                        *of_gamma += gradient * (x - mean) * inverse;
+                        *of_beta += gradient;
+                    }
+                    let share = (channels as f32).recip();
+                    let along = share
+                        * inverse
+                        * total([x, gradient, gamma], |[x, g, gamma]| (x - mean) * (g * gamma));
+                    let middle = share * total([gradient, gamma], |[g, gamma]| g * gamma);
+                    zip(x, zip(gradient, gamma)).map(move |(x, (gradient, gamma))| {
+                        inverse * (gradient * gamma - middle - (x - mean) * inverse * along)
+                    })
+                },
+            )
         } else {
             of.measure(x, inner, epsilon as f32);
             of.compare(x, inner, gamma, gradient);
             let of = &*of;
-            room.fill_rows(inner, |c| {
-                let gamma = gamma[c];
-                let (x, gradient) = (&x[c * inner..][..inner], &gradient[c * inner..][..inner]);
-                let places = zip(&of.mean, &of.inverse);
-                of_gamma[c] = total([x, gradient, &of.mean, &of.inverse], |[x, g, mean, inverse]| {
-                    g * (x - mean) * inverse
-                });
-                of_beta[c] = total([gradient], |[g]| g);
-                zip(zip(x, gradient), zip(places, zip(&of.middle, &of.along))).map(
-                    move |((x, gradient), ((mean, inverse), (middle, along)))| {
-                        inverse * (gradient * gamma - middle - (x - mean) * inverse * along)
-                    },
-                )
-            })
+            room.fill_rows(
+                inner,
+                #[inline(always)]
+                |c| {
+                    let gamma = gamma[c];
+                    let (x, gradient) = (&x[c * inner..][..inner], &gradient[c * inner..][..inner]);
+                    let places = zip(&of.mean, &of.inverse);
+                    of_gamma[c] = total([x, gradient, &of.mean, &of.inverse], |[x, g, mean, inverse]| {
+                        g * (x - mean) * inverse
+                    });
+                    of_beta[c] = total([gradient], |[g]| g);
+                    zip(zip(x, gradient), zip(places, zip(&of.middle, &of.along))).map(
+                        move |((x, gradient), ((mean, inverse), (middle, along)))| {
+                            inverse * (gradient * gamma - middle - (x - mean) * inverse * along)
+                        },
+                    )
+                },
+            )
         };
         sums[n].get_or_init(|| sum);
         filled
     });
-    let parts = sums.into_iter().filter_map(OnceLock::into_inner).collect();
-    let mut of_gamma = added(parts, 2 * channels);
+    let mut of_gamma = added(sums.into_iter().filter_map(OnceLock::into_inner));
     let of_beta = of_gamma.split_off(channels);
     Some([FlexTensor::from_data(TensorData::new(of_x, dims)), vector(of_gamma), vector(of_beta)])
 }
@@ -164,13 +181,18 @@ impl Planes {
             #[inline(always)]
             || {
                 for x in x.chunks_exact(pixels) {
-                    zip(&mut self.mean, x).for_each(|(mean, x)| *mean += share * x);
+                    for (mean, x) in zip(&mut self.mean, x) {
+                        *mean += share * x;
+                    }
                 }
                 for x in x.chunks_exact(pixels) {
-                    zip(&mut self.inverse, zip(&self.mean, x))
-                        .for_each(|(sum, (mean, x))| *sum += share * (x - mean) * (x - mean));
+                    for (sum, (mean, x)) in zip(&mut self.inverse, zip(&self.mean, x)) {
+                        *sum += share * (x - mean) * (x - mean);
+                    }
                 }
-                self.inverse.iter_mut().for_each(|variance| *variance = (*variance + epsilon).sqrt().recip());
+                for variance in &mut self.inverse {
+                    *variance = (*variance + epsilon).sqrt().recip();
+                }
             },
         );
     }

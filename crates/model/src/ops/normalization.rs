@@ -5,7 +5,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, TensorData};
 use rayon::prelude::*;
 
-use super::output::by_chunks;
+use super::output::by_parts;
 use super::simd::wide;
 use super::sums::{channel, of_channel, sum, sum_of_pairs};
 
@@ -28,24 +28,20 @@ pub(super) fn forward(
         .zip(gamma)
         .map(|([_, variance], gamma)| gamma * inverse(*variance, epsilon))
         .collect();
-    let out = by_chunks(
+    let out = by_parts(
         values.len(),
         channels * pixels,
         || (),
-        |(), n, out| {
+        |(), n, room| {
             let values = &values[n * channels * pixels..];
-            wide(
+            room.fill_rows(
+                pixels,
                 #[inline(always)]
-                || {
-                    let planes = out.chunks_exact_mut(pixels).zip(values.chunks_exact(pixels)).enumerate();
-                    for (c, (out, values)) in planes {
-                        let (mean, scale, beta) = (statistics[c][0], scales[c], beta[c]);
-                        for (out, value) in out.iter_mut().zip(values) {
-                            *out = (value - mean) * scale + beta;
-                        }
-                    }
+                |c| {
+                    let (mean, scale, beta) = (statistics[c][0], scales[c], beta[c]);
+                    values[c * pixels..][..pixels].iter().map(move |value| (value - mean) * scale + beta)
                 },
-            );
+            )
         },
     );
     let of_channels = |n: usize| vector(statistics.iter().map(|both| both[n]).collect());
@@ -87,29 +83,24 @@ pub(super) fn backward(
         })
         .collect();
     let count = (batch * pixels) as f64;
-    let of_x = by_chunks(
+    let of_x = by_parts(
         values.len(),
         channels * pixels,
         || (),
-        |(), n, of_x| {
+        |(), n, room| {
             let (values, gradients) = (&values[n * channels * pixels..], &gradients[n * channels * pixels..]);
-            wide(
+            room.fill_rows(
+                pixels,
                 #[inline(always)]
-                || {
-                    let planes = of_x.chunks_exact_mut(pixels).zip(values.chunks_exact(pixels));
-                    for (c, ((of_x, values), gradients)) in
-                        planes.zip(gradients.chunks_exact(pixels)).enumerate()
-                    {
-                        let (mean, inverse) = (mean[c], inverse(variance[c], epsilon));
-                        let scale = gamma[c] * inverse;
-                        let [plain, times] = sums[c].map(|sum| sum / count);
-                        let (plain, times) = (plain as f32, (times * f64::from(inverse)) as f32);
-                        for ((of_x, value), gradient) in of_x.iter_mut().zip(values).zip(gradients) {
-                            *of_x = (gradient - plain - (value - mean) * times) * scale;
-                        }
-                    }
+                |c| {
+                    let (mean, inverse) = (mean[c], inverse(variance[c], epsilon));
+                    let scale = gamma[c] * inverse;
+                    let [plain, times] = sums[c].map(|sum| sum / count);
+                    let (plain, times) = (plain as f32, (times * f64::from(inverse)) as f32);
+                    let pairs = gradients[c * pixels..][..pixels].iter().zip(&values[c * pixels..][..pixels]);
+                    pairs.map(move |(gradient, value)| (gradient - plain - (value - mean) * times) * scale)
                 },
-            );
+            )
         },
     );
     let of_x = FlexTensor::from_data(TensorData::new(of_x, x.layout().shape().clone()));

@@ -30,7 +30,11 @@ impl<'a> Room<'a> {
     /// When they are too few.
     pub(super) fn fill(self, numbers: impl Iterator<Item = f32> + Clone) -> &'a mut [f32] {
         let width = self.len();
-        self.fill_rows(width, |_| numbers.clone())
+        self.fill_rows(
+            width,
+            #[inline(always)]
+            |_| numbers.clone(),
+        )
     }
 
     /// For each row of so many numbers the first of those that belong to it.

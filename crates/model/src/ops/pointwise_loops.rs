@@ -83,14 +83,22 @@ pub(super) fn in_row(values: &mut [f32], bias: &[f32], function: Option<Pointwis
 fn change_row(values: &mut [f32], bias: &[f32], function: impl Fn(f32) -> f32) {
     wide(
         #[inline(always)]
-        || values.iter_mut().zip(bias).for_each(|(value, bias)| *value = function(*value + *bias)),
+        || {
+            for (value, bias) in values.iter_mut().zip(bias) {
+                *value = function(*value + *bias);
+            }
+        },
     );
 }
 
 fn change(values: &mut [f32], function: impl Fn(f32) -> f32) {
     wide(
         #[inline(always)]
-        || values.iter_mut().for_each(|value| *value = function(*value)),
+        || {
+            for value in values.iter_mut() {
+                *value = function(*value);
+            }
+        },
     );
 }
 

@@ -8,8 +8,8 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::{
-    Pointwise, Window, affine, affine_with_function, attend, convolve, convolve_with_function, normalize,
-    normalize_places, pointwise, pool,
+    Pointwise, Window, affine, affine_with_function, attend, convolve, convolve_with_function, mean_pixel,
+    normalize, normalize_places, pointwise, pool, scale,
 };
 use crate::layer::attend_with;
 
@@ -59,6 +59,10 @@ fn convolutions_and_their_gradients_are_those_of_burn_in_64_bits() {
         ("pointwise", case([2, 6, 5, 8], [7, 6, 1, 1], [one, [0, 0], one], 1)),
         ("pointwise with zeros", case([2, 6, 5, 8], [7, 6, 1, 1], [one, one, one], 1)),
         ("pointwise with steps", case([4, 6, 8, 8], [7, 6, 1, 1], [[2, 2], [0, 0], one], 1)),
+        ("pointwise, large", case([3, 20, 30, 31], [150, 20, 1, 1], [one, [0, 0], one], 1)),
+        ("pointwise, one image", case([1, 50, 8, 9], [97, 50, 1, 1], [one, [0, 0], one], 1)),
+        ("pointwise on one pixel", case([5, 50, 1, 1], [97, 50, 1, 1], [one, [0, 0], one], 1)),
+        ("pointwise in groups", case([5, 12, 8, 9], [20, 6, 1, 1], [one, [0, 0], one], 2)),
         ("steps", case([5, 4, 11, 10], [6, 4, 3, 3], [[2, 2], one, one], 1)),
         ("steps that leave pixels out", case([5, 4, 12, 13], [6, 4, 3, 2], [[3, 4], [0, 1], one], 1)),
         ("patches", case([2, 3, 16, 16], [8, 3, 4, 4], [[4, 4], [0, 0], one], 1)),
@@ -129,6 +133,7 @@ fn the_number_of_threads_changes_no_bit() {
         case([7, 20, 13, 12], [24, 20, 3, 3], [one, one, one], 1),
         case([7, 20, 13, 12], [24, 20, 3, 3], [[2, 2], one, one], 1),
         case([7, 20, 13, 12], [24, 20, 1, 1], [one, [0, 0], one], 1),
+        case([1, 20, 13, 12], [120, 20, 1, 1], [one, [0, 0], one], 1),
         case([7, 20, 13, 12], [20, 1, 3, 3], [one, one, one], 20),
     ];
     for case in &cases {
@@ -299,6 +304,7 @@ fn what_convolutions_do_on_the_way_is_what_comes_after_them() {
     let cases = [
         case([9, 24, 7, 7], [40, 24, 3, 3], [one, one, one], 1),
         case([2, 6, 15, 8], [7, 6, 1, 1], [one, [0, 0], one], 1),
+        case([3, 60, 1, 1], [70, 60, 1, 1], [one, [0, 0], one], 1),
         case([9, 12, 4, 4], [8, 3, 3, 3], [one, one, one], 4),
         case([1, 20, 70, 33], [8, 5, 3, 3], [[2, 2], one, one], 4),
         case([3, 20, 14, 15], [20, 1, 5, 5], [one, [2, 2], one], 20),
@@ -437,6 +443,35 @@ fn attention_and_its_gradient_are_those_of_burn_in_64_bits() {
         let what = format!("{batch} images of {tokens} tokens, {heads} heads of {width}");
         assert_all_close(&what, &by(DType::F32, true), &exact, 3e-6);
         assert_all_close(&format!("{what} in 64 bits"), &by(DType::F64, true), &exact, 1e-10);
+    }
+}
+
+#[test]
+fn means_and_factors_of_channels_and_their_gradients_are_exact_in_64_bits() {
+    for shape @ [batch, channels, height, width] in
+        [[1, 1, 1, 1], [3, 5, 4, 7], [2, 40, 33, 31], [5, 2000, 1, 2]]
+    {
+        let mean =
+            |dtype, ours: bool| {
+                with_gradients(shape, &[], dtype, |x, _| {
+                    if ours { mean_pixel(x) } else { x.mean_dim(2).mean_dim(3) }
+                })
+            };
+        let exact = mean(DType::F64, false);
+        assert_all_close(&format!("{shape:?}"), &mean(DType::F32, true), &exact, 1e-6);
+        assert_all_close(&format!("{shape:?} in 64 bits"), &mean(DType::F64, true), &exact, 1e-12);
+        for outer in [1, batch] {
+            let scaled = |dtype, ours: bool| {
+                with_gradients(shape, &[outer * channels], dtype, |x, others| {
+                    let factors = others[0].clone().reshape([outer, channels]);
+                    if ours { scale(x, factors) } else { x * factors.reshape([outer, channels, 1, 1]) }
+                })
+            };
+            let exact = scaled(DType::F64, false);
+            let what = format!("{shape:?}, {outer} x {channels} factors, {height} x {width}");
+            assert_all_close(&what, &scaled(DType::F32, true), &exact, 2e-6);
+            assert_all_close(&format!("{what} in 64 bits"), &scaled(DType::F64, true), &exact, 1e-12);
+        }
     }
 }
 

@@ -54,13 +54,9 @@ fn correlate_bands(
 ) {
     for band in g.bands(rows) {
         let (begin, pixels) = (band.first * g.out[1], band.count * g.out[1]);
-        let seen = if g.is_pointwise() {
-            (&x[begin..], Strides::rows(g.pixels()))
-        } else {
-            let patches = room(patches, g.patch() * pixels);
-            gather(g, x, band, patches, pixels);
-            (&*patches, Strides::rows(pixels))
-        };
+        let patches = room(patches, g.patch() * pixels);
+        gather(g, x, band, patches, pixels);
+        let seen = (&*patches, Strides::rows(pixels));
         let shape = [g.outputs, g.patch(), pixels];
         let of_band = (&mut out[begin..], Strides::rows(g.pixels()));
         multiply(shape, (kernels, Strides::rows(g.patch())), seen, of_band, false);

@@ -1,0 +1,161 @@
+//! The operations on tensors of any backend.
+
+use burn::backend::Dispatch;
+use burn::backend::tensor::FloatTensor;
+use burn::tensor::Tensor;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+
+use super::{NetworkOps, Pointwise, Window};
+
+/// The cross-correlation of `x` `[batch, inputs, height, width]` with `weight` `[outputs, inputs / groups, kernel, kernel]`:
+/// `[batch, outputs, height', width']`.
+pub(crate) fn convolve(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    options: ConvOptions<2>,
+) -> Tensor<4> {
+    if !fits(&x, &weight, &options) {
+        // Burn says what is wrong.
+        return conv2d(x, weight, bias, options);
+    }
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(match bias {
+        Some(bias) => Dispatch::convolve_with_bias(x, weight, bias.into_dispatch(), options),
+        None => Dispatch::convolve(x, weight, options),
+    })
+}
+
+/// The function of a convolution with a bias.
+pub(crate) fn convolve_with_function(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    function: Pointwise,
+    options: ConvOptions<2>,
+) -> Tensor<4> {
+    if !fits(&x, &weight, &options) {
+        return conv2d(x, weight, Some(bias), options);
+    }
+    let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(Dispatch::convolve_with_function(x, weight, bias, function, options))
+}
+
+/// Whether channels are as the options say.
+fn fits(x: &Tensor<4>, weight: &Tensor<4>, options: &ConvOptions<2>) -> bool {
+    let ([_, inputs, ..], [outputs, seen, ..]) = (x.dims(), weight.dims());
+    inputs == seen * options.groups && outputs.is_multiple_of(options.groups)
+}
+
+/// What [`normalize`] gives.
+pub(crate) struct Normalized {
+    /// As the input.
+    pub(crate) output: Tensor<4>,
+    /// `[channels]`, without gradients.
+    pub(crate) mean: Tensor<1>,
+    /// `[channels]`, divided by the number of values, without gradients.
+    pub(crate) variance: Tensor<1>,
+}
+
+/// Each channel of `x` `[batch, channels, height, width]` with mean 0 and variance 1, times `gamma` plus `beta`, both `[channels]`.
+pub(crate) fn normalize(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f64) -> Normalized {
+    let channels = [x.dims()[1]];
+    assert_eq!((gamma.dims(), beta.dims()), (channels, channels), "as many weights as channels");
+    let (output, mean, variance) =
+        Dispatch::normalize(x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch(), epsilon);
+    Normalized {
+        output: Tensor::from_dispatch(output),
+        mean: Tensor::from_dispatch(mean),
+        variance: Tensor::from_dispatch(variance),
+    }
+}
+
+/// `x` `[…, inputs]` times `weight` `[inputs, outputs]` plus `bias` `[outputs]`.
+pub(crate) fn affine<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<D> {
+    by_rows(x, &weight, &bias, |x| {
+        Dispatch::affine(x, weight.clone().into_dispatch(), bias.clone().into_dispatch())
+    })
+}
+
+/// The function of that, without gradients.
+pub(crate) fn affine_with_function<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    function: Pointwise,
+) -> Tensor<D> {
+    by_rows(x, &weight, &bias, |x| {
+        Dispatch::affine_with_function(
+            x,
+            weight.clone().into_dispatch(),
+            bias.clone().into_dispatch(),
+            function,
+        )
+    })
+}
+
+/// What a layer makes of all rows of `x`.
+fn by_rows<const D: usize>(
+    x: Tensor<D>,
+    weight: &Tensor<2>,
+    bias: &Tensor<1>,
+    layer: impl Fn(FloatTensor<Dispatch>) -> FloatTensor<Dispatch>,
+) -> Tensor<D> {
+    let ([inputs, outputs], mut shape) = (weight.dims(), x.dims());
+    assert_eq!(
+        (shape[D - 1], bias.dims()),
+        (inputs, [outputs]),
+        "as many features as the weight has, and as many biases"
+    );
+    shape[D - 1] = outputs;
+    let rows = shape[..D - 1].iter().product::<usize>();
+    Tensor::<2>::from_dispatch(layer(x.reshape([rows, inputs]).into_dispatch())).reshape(shape)
+}
+
+/// Each place of `x` over the channels of dimension `dim` with mean 0 and variance 1, times `gamma` plus `beta`, both `[channels]`.
+pub(crate) fn normalize_places<const D: usize>(
+    x: Tensor<D>,
+    dim: usize,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    epsilon: f64,
+) -> Tensor<D> {
+    let shape = x.dims();
+    assert_eq!((gamma.dims(), beta.dims()), ([shape[dim]], [shape[dim]]), "as many weights as channels");
+    let [outer, inner] = [&shape[..dim], &shape[dim + 1..]].map(|dims| dims.iter().product::<usize>());
+    let x = x.reshape([outer, shape[dim], inner]).into_dispatch();
+    let out = Dispatch::normalize_places(x, gamma.into_dispatch(), beta.into_dispatch(), epsilon);
+    Tensor::<3>::from_dispatch(out).reshape(shape)
+}
+
+/// What each token sees in so many heads, of queries, keys and values side by side: `[batch, tokens, features]` of `[batch, tokens, 3 · features]`.
+pub(crate) fn attend(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
+    assert!(qkv.dims()[2].is_multiple_of(3 * heads), "queries, keys and values of each head");
+    Tensor::from_dispatch(Dispatch::attend(qkv.into_dispatch(), heads))
+}
+
+/// Each channel of `x` `[batch, channels, height, width]` times its factor, `[batch or 1, channels]`.
+pub(crate) fn scale(x: Tensor<4>, factors: Tensor<2>) -> Tensor<4> {
+    let (shape @ [batch, channels, height, width], [outer, of]) = (x.dims(), factors.dims());
+    assert!(of == channels && (outer == 1 || outer == batch), "a factor for each channel");
+    let x = x.reshape([batch, channels, height * width]).into_dispatch();
+    Tensor::<3>::from_dispatch(Dispatch::scale(x, factors.into_dispatch())).reshape(shape)
+}
+
+/// The mean of each channel of `x` `[batch, channels, height, width]`: `[batch, channels, 1, 1]`.
+pub(crate) fn mean_pixel(x: Tensor<4>) -> Tensor<4> {
+    let [batch, channels, height, width] = x.dims();
+    let x = x.reshape([batch, channels, height * width]).into_dispatch();
+    Tensor::<2>::from_dispatch(Dispatch::mean_pixel(x)).reshape([batch, channels, 1, 1])
+}
+
+/// The highest value of each window of `x` `[batch, channels, height, width]`.
+pub(crate) fn pool(x: Tensor<4>, window: Window) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::pool(x.into_dispatch(), window))
+}
+
+/// The function of each value of `x`.
+pub(crate) fn pointwise<const D: usize>(x: Tensor<D>, function: Pointwise) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::pointwise(x.into_dispatch(), function))
+}
