@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p pyrograph-model --bench ops` prints a table: milliseconds, GFLOP/s and their share of what a product of two matrices of 1536 x 1536
 //! reaches. With `-- --vs "PYTHON benches/torch_ops.py"` PyTorch does each operation in turn; the last columns are its milliseconds divided by ours.
-//! Further arguments pick the operations whose line contains one of them. An operation's line is what PyTorch's side reads.
+//! Further arguments pick the operations whose line contains one of them, or are lines of others. An operation's line is what PyTorch's side reads.
 
 // Clippy takes only tests for tests, and a benchmark that cannot go on says so.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -19,7 +19,7 @@ use pyrograph_model::layer::{
 };
 
 /// `conv BATCH INPUTS OUTPUTS SIZE KERNEL STRIDE GROUPS`, `linear ROWS INPUTS OUTPUTS`, and the others by their shapes.
-const OPS: [&str; 33] = [
+const OPS: [&str; 34] = [
     "conv 8 120 120 28 3 1 120",
     "conv 8 120 120 28 5 1 120",
     "conv 8 120 120 28 1 1 1",
@@ -39,6 +39,7 @@ const OPS: [&str; 33] = [
     "conv 8 256 512 56 1 2 1",
     "conv 8 40 40 56 7 1 40",
     "conv 8 960 960 7 5 1 960",
+    "linear 1536 1536 1536",
     "linear 64 784 500",
     "linear 64 500 10",
     "linear 1576 192 576",
@@ -68,10 +69,14 @@ fn main() {
     let best = Times::of("linear 1536 1536 1536").rate()[0];
     println!("A product of matrices: {best:.0} GFLOP/s\n");
     println!("{:34} {:^23} | {:^23} | PyTorch / ours", "", "forward", "backward");
-    for op in OPS
-        .iter()
-        .filter(|op| arguments.is_empty() || arguments.iter().any(|part| op.contains(part.as_str())))
-    {
+    let mut ops: Vec<&str> = Vec::new();
+    for argument in &arguments {
+        let known = OPS.iter().filter(|op| op.contains(argument.as_str()));
+        ops.extend(
+            known.chain(OPS.iter().all(|op| !op.contains(argument.as_str())).then_some(&argument.as_str())),
+        );
+    }
+    for op in if ops.is_empty() { &OPS[..] } else { &ops } {
         let ours = Times::of(op);
         let [forward, backward] = ours.rate();
         let parts = [(ours.forward, forward), (ours.backward, backward)].map(|(seconds, rate)| {

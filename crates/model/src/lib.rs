@@ -53,7 +53,7 @@ pub use cifar_resnet::{CifarResNet, CifarResNetConfig};
 pub use convnext::{ConvNeXt, ConvNeXtConfig};
 pub use cost::macs;
 pub use densenet::{DenseNet, DenseNetConfig};
-pub use device::{DeviceError, available_devices, default_device, is_host, parse_device};
+pub use device::{DeviceError, available_devices, default_device, is_host, on_compute_thread, parse_device};
 pub use efficientnet::{EfficientNet, EfficientNetConfig};
 pub use fcos::{Fcos, FcosConfig, FcosOutput};
 pub use init::InitRng;

@@ -10,7 +10,7 @@ use pyrograph::burn::module::Module;
 use pyrograph::burn::optim::momentum::MomentumConfig;
 use pyrograph::burn::optim::{GradientsParams, SgdConfig};
 use pyrograph::burn::tensor::{Device, Distribution, Int, Tensor};
-use pyrograph::model::{InputShape, Model, ModelConfig, cross_entropy, summarize};
+use pyrograph::model::{InputShape, Model, ModelConfig, cross_entropy, on_compute_thread, summarize};
 use serde::Serialize;
 
 use super::Compute;
@@ -223,19 +223,20 @@ impl Bench {
     }
 
     /// Images a second of a step that is made again and again: by the median of its times, for others may use the machine, too.
-    fn rate<E: Into<anyhow::Error>>(
+    fn rate<E: Into<anyhow::Error> + Send>(
         &self,
         seconds: f64,
-        mut step: impl FnMut() -> Result<(), E>,
+        mut step: impl FnMut() -> Result<(), E> + Send,
     ) -> Result<f64> {
         let mut times = Vec::new();
+        let device = self.images.device().inner();
         // The first two allocate, and compile on some devices.
         for _ in 0..2 {
-            step().map_err(Into::into)?;
+            on_compute_thread(&device, &mut step).map_err(Into::into)?;
         }
         while times.len() < 3 || times.iter().sum::<f64>() < seconds {
             let started = Instant::now();
-            step().map_err(Into::into)?;
+            on_compute_thread(&device, &mut step).map_err(Into::into)?;
             times.push(started.elapsed().as_secs_f64());
         }
         Ok(self.images.dims()[0] as f64 / median(&times))
