@@ -4,7 +4,7 @@ use std::f64::consts::LN_2;
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::log_softmax;
-use pyrograph_model::Model;
+use pyrograph_model::{Model, on_compute_thread};
 
 /// What a network is shown of a picture before it answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,14 +24,14 @@ impl TestTime {
     /// class. As they are these are the network's own; with mirror images they are the logarithms of the mean probabilities.
     #[must_use]
     pub fn logits(self, model: &Model, images: Tensor<4>) -> Tensor<2> {
-        match self {
+        on_compute_thread(&images.device(), || match self {
             Self::AsIs => model.forward(images),
             Self::Flip => {
                 let itself = log_softmax(model.forward(images.clone()), 1);
                 let mirrored = log_softmax(model.forward(images.flip([3])), 1);
                 ln_mean(itself, mirrored)
             }
-        }
+        })
     }
 }
 

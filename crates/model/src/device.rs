@@ -154,19 +154,6 @@ pub fn default_device() -> Result<(Device, String), DeviceError> {
     Err(error)
 }
 
-/// Runs `work` on one of the threads that compute for `device`, if those are the processor's: its many short operations then need not wake a thread
-/// each, which takes about as long as the operations themselves where images are few. On other devices it runs where it is.
-///
-/// `work` finds another thread's thread-locals, and must not wait for what the same threads do for others.
-pub fn on_compute_thread<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
-    #[cfg(feature = "flex")]
-    if is_host(device) {
-        return rayon::scope(|_| work());
-    }
-    let _ = device;
-    work()
-}
-
 /// Whether `device` is the host's own processor, to which nothing has to be sent.
 #[must_use]
 pub fn is_host(device: &Device) -> bool {

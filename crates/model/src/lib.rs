@@ -15,6 +15,7 @@
 
 mod backbone;
 mod cifar_resnet;
+mod compute_thread;
 mod convnext;
 mod cost;
 mod densenet;
@@ -50,10 +51,11 @@ mod zoo;
 
 pub use backbone::{Backbone, Common, InputShape, Level, Reference};
 pub use cifar_resnet::{CifarResNet, CifarResNetConfig};
+pub use compute_thread::on_compute_thread;
 pub use convnext::{ConvNeXt, ConvNeXtConfig};
 pub use cost::macs;
 pub use densenet::{DenseNet, DenseNetConfig};
-pub use device::{DeviceError, available_devices, default_device, is_host, on_compute_thread, parse_device};
+pub use device::{DeviceError, available_devices, default_device, is_host, parse_device};
 pub use efficientnet::{EfficientNet, EfficientNetConfig};
 pub use fcos::{Fcos, FcosConfig, FcosOutput};
 pub use init::InitRng;

@@ -4,15 +4,29 @@ use std::cell::Cell;
 
 use crate::init::{mix, unit};
 
+/// A key, and how many layers have drawn since it was set.
+pub(crate) type State = (u64, u64);
+
 thread_local! {
-    /// A key, and how many layers have drawn since it was set.
-    static NOISE: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+    static NOISE: Cell<State> = const { Cell::new((0, 0)) };
 }
 
 /// What layers that drop draw on this thread from now on follows from `seed` and `step` alone, on every backend. Called before each
 /// step of training, it makes training repeatable.
 pub fn of_step(seed: u64, step: u64) {
     NOISE.set((mix(mix(seed) ^ step), 0));
+}
+
+/// Where this thread stands.
+#[cfg(feature = "flex")]
+pub(crate) fn state() -> State {
+    NOISE.get()
+}
+
+/// Lets this thread go on from there.
+#[cfg(feature = "flex")]
+pub(crate) fn set_state(state: State) {
+    NOISE.set(state);
 }
 
 /// The next `count` draws, in `[0, 1)`.

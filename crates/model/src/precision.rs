@@ -4,8 +4,11 @@ use std::cell::Cell;
 
 use burn::tensor::{DType, FloatDType, Tensor};
 
+/// The type that products are computed in, if it is not that of the tensors.
+pub(crate) type Products = Option<FloatDType>;
+
 thread_local! {
-    static PRODUCTS: Cell<Option<FloatDType>> = const { Cell::new(None) };
+    static PRODUCTS: Cell<Products> = const { Cell::new(None) };
 }
 
 /// Runs `work` on this thread with convolutions, linear layers and attention multiplied in `dtype`; `None` for that of the tensors. What goes into
@@ -21,6 +24,18 @@ pub fn with_products_in<R>(dtype: Option<FloatDType>, work: impl FnOnce() -> R) 
     }
     let _restore = Restore(PRODUCTS.replace(dtype));
     work()
+}
+
+/// What is set for this thread.
+#[cfg(feature = "flex")]
+pub(crate) fn products() -> Products {
+    PRODUCTS.get()
+}
+
+/// Sets it.
+#[cfg(feature = "flex")]
+pub(crate) fn set_products(products: Products) {
+    PRODUCTS.set(products);
 }
 
 /// Whether what layers multiply is rounded.

@@ -229,7 +229,7 @@ impl Bench {
         mut step: impl FnMut() -> Result<(), E> + Send,
     ) -> Result<f64> {
         let mut times = Vec::new();
-        let device = self.images.device().inner();
+        let device = self.images.device();
         // The first two allocate, and compile on some devices.
         for _ in 0..2 {
             on_compute_thread(&device, &mut step).map_err(Into::into)?;

@@ -9,7 +9,7 @@ use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 use burn::train::metric::ItemLazy;
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use pyrograph_data::tensor::ImageBatch;
-use pyrograph_model::{Model, with_products_in};
+use pyrograph_model::{Model, on_compute_thread, with_products_in};
 
 use crate::Objective;
 
@@ -143,6 +143,10 @@ pub(crate) struct Lesson {
 impl Classifier {
     /// Forward, loss and backward of a batch that is `share` of a step, 1 for all of it.
     pub(crate) fn learn(&self, batch: ImageBatch, share: f64) -> Lesson {
+        on_compute_thread(&batch.images.device(), || self.learn_here(batch, share))
+    }
+
+    fn learn_here(&self, batch: ImageBatch, share: f64) -> Lesson {
         let (logits, loss) = with_products_in(self.products, || {
             let logits = self.logits(batch.images.clone());
             (logits.clone(), self.objective.of(logits, &batch))
@@ -180,7 +184,9 @@ impl InferenceStep for Classifier {
     type Output = StepOutput;
 
     fn step(&self, batch: ImageBatch) -> StepOutput {
-        let output = StepOutput { logits: self.model.forward(batch.images), targets: batch.targets };
+        let device = batch.images.device();
+        let logits = on_compute_thread(&device, || self.model.forward(batch.images));
+        let output = StepOutput { logits, targets: batch.targets };
         output.of(&batch.counts)
     }
 }

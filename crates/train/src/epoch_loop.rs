@@ -14,7 +14,7 @@ use burn::train::{
 use pyrograph_data::Loader;
 use pyrograph_data::tensor::ImageBatch;
 use pyrograph_infer::ModelFile;
-use pyrograph_model::Model;
+use pyrograph_model::{Model, on_compute_thread};
 
 use crate::callback::{EpochEnd, LeftOut, StepEnd};
 use crate::classifier::{Classifier, Frozen, Lesson};
@@ -308,7 +308,9 @@ impl Training {
             Some(most) => clip_norm(&network, gradients, most),
             None => gradients,
         };
-        self.state.network = self.state.optimizer.step(rate, network, gradients);
+        let optimizer = &mut self.state.optimizer;
+        self.state.network =
+            on_compute_thread(self.replicas.home(), || optimizer.step(rate, network, gradients));
         if let Some(ema) = &mut self.state.ema {
             ema.update(&self.state.network.model);
             self.state.progress.averaged_steps = ema.steps();

@@ -40,6 +40,11 @@ impl Replicas {
         Self { home, others: others.into_iter().map(replica).collect() }
     }
 
+    /// Where the network is that learns.
+    pub(crate) fn home(&self) -> &Device {
+        &self.home
+    }
+
     /// How many batches can be learned from at once: one at home, and one on each further device.
     pub(crate) fn at_once(&self) -> u64 {
         1 + self.others.len() as u64

@@ -9,6 +9,7 @@ use super::Pointwise;
 use super::after::After;
 use super::geometry::Geometry;
 use super::normalization::{images, vector};
+use super::output::by_chunks;
 use super::sums::of_channels;
 use super::{depthwise, direct, direct_weight, one_by_one, unfolded};
 
@@ -126,14 +127,19 @@ fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_>) -> Vec<f
 /// The kernels of [`Geometry::reversed`]: turned half round, inputs and outputs exchanged.
 fn reversed_kernels(g: &Geometry, weight: &[f32]) -> Vec<f32> {
     let elements = g.elements();
-    let mut reversed = Vec::with_capacity(weight.len());
-    for group in weight.chunks_exact(g.outputs * g.patch()) {
-        for input in 0..g.inputs {
-            for output in 0..g.outputs {
-                let kernel = &group[output * g.patch() + input * elements..][..elements];
-                reversed.extend(kernel.iter().rev());
+    by_chunks(
+        weight.len(),
+        g.outputs * elements,
+        || (),
+        |(), n, reversed| {
+            let (group, input) = (n / g.inputs, n % g.inputs);
+            let kernels = weight[group * g.outputs * g.patch()..].chunks_exact(g.patch());
+            for (reversed, kernel) in reversed.chunks_exact_mut(elements).zip(kernels) {
+                let kernel = &kernel[input * elements..][..elements];
+                for (to, from) in reversed.iter_mut().zip(kernel.iter().rev()) {
+                    *to = *from;
+                }
             }
-        }
-    }
-    reversed
+        },
+    )
 }

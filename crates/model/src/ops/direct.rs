@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use super::after::After;
 use super::geometry::Geometry;
-use super::output::by_chunks;
+use super::output::{by_chunks, by_parts};
 use super::planes::Planes;
 use super::products::{Machine, Terms};
 use super::simd::wide;
@@ -37,6 +39,9 @@ pub(super) fn blocks(machine: Machine, outputs: usize) -> impl Iterator<Item = B
     })
 }
 
+/// Pixels that pay for arranging the kernels.
+const LEAST_PIXELS: usize = 48;
+
 /// How many images of so many pixels are worked on together.
 fn images_together(g: &Geometry) -> usize {
     (PIXELS / g.pixels()).clamp(1, g.batch.div_ceil(4))
@@ -45,40 +50,33 @@ fn images_together(g: &Geometry) -> usize {
 /// Whether sums are long enough, and outputs many enough, to be worth the layout on this machine; products of matrices are faster elsewhere.
 pub(super) fn is_worth_it(g: &Geometry) -> bool {
     let is_run = g.kernel[1] <= 7 && g.dilation[1] == 1;
-    let is_large = g.patch() >= 64 && g.outputs >= 8 && g.batch * g.pixels() >= PIXELS;
+    let is_large = g.patch() >= 64 && g.outputs >= 8 && g.batch * g.pixels() >= LEAST_PIXELS;
     Machine::new().lanes >= 4 && g.elements() > 1 && is_run && is_large
 }
 
 /// The convolution of `x` `[batch, inputs, height, width]`: as the geometry says, `[batch, outputs, height', width']`.
 pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_>) -> Vec<f32> {
     let machine = Machine::new();
-    let together = images_together(g);
     let planes = Planes::by_outputs(g);
-    let runs = Runs::new(g, &planes, together);
+    let together = images_together(g);
     let places = planes.elements(g);
-    let kernels = packed_kernels(g, machine, weight);
+    let work = Work { g, machine, runs: Runs::new(g, &planes, together), places: &places };
+    if g.batch < FEW && g.groups == 1 {
+        let images = x.chunks_exact(g.image()).map(|x| work.of_image(&planes, x, weight, after));
+        return images.collect::<Vec<_>>().concat();
+    }
+    let kernels = work.kernels(weight);
     by_chunks(
         g.batch * g.result(),
         together * g.result(),
-        || (vec![0.0; together * g.inputs * planes.plane()], Vec::new(), Vec::new()),
-        |(padded, sums, starts), n, out| {
+        || (vec![0.0; together * g.inputs * planes.plane()], Scratch::default()),
+        |(padded, scratch), n, out| {
             let images = out.len() / g.result();
             let x = &x[n * together * g.image()..][..images * g.image()];
             for group in 0..g.groups {
                 pad(g, &planes, x, group * g.inputs..(group + 1) * g.inputs, padded);
-                let mut kernels = &kernels[group * kernels.len() / g.groups..];
-                for mut block in blocks(machine, g.outputs) {
-                    let (channels, rest) = kernels.split_at(block.vectors * machine.lanes * g.patch());
-                    kernels = rest;
-                    let (vectors, along) = (block.vectors, runs.along);
-                    let terms = Terms { pixels: padded, places: &places, channels, vectors, along };
-                    block.first += group * g.outputs;
-                    for band in runs.bands(images) {
-                        whole(machine.runs(along, vectors), &runs.starts[band.clone()], starts);
-                        let sums = room(sums, starts.len() * along * vectors * machine.lanes);
-                        sum_terms(machine, &terms, starts, sums, false);
-                        runs.write(g, machine, band, block, sums, out);
-                    }
+                for (block, kernels) in kernels.iter().filter(|(block, _)| block.first / g.outputs == group) {
+                    work.of_block(images, padded, kernels, *block, out, scratch);
                     for image in out.chunks_exact_mut(g.result()) {
                         let outputs = image.chunks_exact_mut(g.pixels()).enumerate();
                         let of_block = outputs.skip(block.first).take(block.channels);
@@ -88,6 +86,82 @@ pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_
             }
         },
     )
+}
+
+/// Images that are too few for a thread to take whole ones.
+const FEW: usize = 4;
+
+/// What a thread works with.
+#[derive(Default)]
+struct Scratch {
+    sums: Vec<f32>,
+    starts: Vec<usize>,
+}
+
+/// What is the same for all output channels.
+struct Work<'a> {
+    g: &'a Geometry,
+    machine: Machine,
+    runs: Runs,
+    places: &'a [usize],
+}
+
+impl Work<'_> {
+    /// The kernels of all blocks of output channels, which are numbered through all groups.
+    fn kernels(&self, weight: &[f32]) -> Vec<(Block, Vec<f32>)> {
+        let of_group = |group: usize| {
+            let first = move |block: Block| Block { first: group * self.g.outputs + block.first, ..block };
+            blocks(self.machine, self.g.outputs).map(first)
+        };
+        let all: Vec<Block> = (0..self.g.groups).flat_map(of_group).collect();
+        all.into_par_iter()
+            .map(|block| (block, packed_kernels(self.g, self.machine, block, weight)))
+            .collect()
+    }
+
+    /// The convolution of one image: some output channels for each thread.
+    fn of_image(&self, planes: &Planes, x: &[f32], weight: &[f32], after: After<'_>) -> Vec<f32> {
+        let (g, wide) = (self.g, 2 * self.machine.lanes);
+        let mut padded = vec![0.0; g.inputs * planes.plane()];
+        padded.par_chunks_mut(wide * planes.plane()).zip(x.par_chunks(wide * g.area())).for_each(
+            |(padded, x)| {
+                fill(g, planes, x, padded);
+            },
+        );
+        by_parts(g.result(), wide * g.pixels(), Scratch::default, |scratch, n, room| {
+            let out = room.zeros();
+            let channels = out.len() / g.pixels();
+            let vectors = if channels > self.machine.lanes { 2 } else { 1 };
+            let block = Block { first: n * wide, channels, vectors };
+            let kernels = packed_kernels(g, self.machine, block, weight);
+            self.of_block(1, &padded, &kernels, Block { first: 0, ..block }, out, scratch);
+            for (channel, outputs) in out.chunks_exact_mut(g.pixels()).enumerate() {
+                after.channel(block.first + channel, outputs);
+            }
+            out
+        })
+    }
+
+    /// Some output channels of a few images, which are those of `out` from the block's first on.
+    fn of_block(
+        &self,
+        images: usize,
+        padded: &[f32],
+        kernels: &[f32],
+        block: Block,
+        out: &mut [f32],
+        Scratch { sums, starts }: &mut Scratch,
+    ) {
+        let Self { g, machine, ref runs, places } = *self;
+        let (vectors, along) = (block.vectors, runs.along);
+        let terms = Terms { pixels: padded, places, channels: kernels, vectors, along };
+        for band in runs.bands(images) {
+            whole(machine.runs(along, vectors), &runs.starts[band.clone()], starts);
+            let sums = room(sums, starts.len() * along * vectors * machine.lanes);
+            sum_terms(machine, &terms, starts, sums, false);
+            runs.write(g, machine, band, block, sums, out);
+        }
+    }
 }
 
 /// Adds to `starts`, which is `some`, the last again until they are a multiple of what is summed at once.
@@ -109,33 +183,29 @@ pub(super) fn sum_terms(machine: Machine, terms: &Terms<'_>, starts: &[usize], s
 pub(super) fn pad(g: &Geometry, planes: &Planes, x: &[f32], channels: Range<usize>, padded: &mut [f32]) {
     let images = padded.chunks_exact_mut(channels.len() * planes.plane());
     for (image, padded) in x.chunks_exact(g.image()).zip(images) {
-        let image = &image[channels.start * g.area()..channels.end * g.area()];
-        wide(
-            #[inline(always)]
-            || {
-                for (channel, plane) in
-                    image.chunks_exact(g.area()).zip(padded.chunks_exact_mut(planes.plane()))
-                {
-                    planes.fill(channel, plane);
-                }
-            },
-        );
+        fill(g, planes, &image[channels.start * g.area()..channels.end * g.area()], padded);
     }
 }
 
-/// Kernels as `[group, block, term, channel]`, with zeros for the channels that the last block has not.
-fn packed_kernels(g: &Geometry, machine: Machine, weight: &[f32]) -> Vec<f32> {
-    let patch = g.patch();
-    let mut packed = Vec::with_capacity(g.groups * patch * g.outputs.next_multiple_of(machine.lanes));
-    for kernels in weight.chunks_exact(g.outputs * patch) {
-        for block in blocks(machine, g.outputs) {
-            let width = block.vectors * machine.lanes;
-            let begin = packed.len();
-            packed.resize(begin + patch * width, 0.0);
-            let of_block = &kernels[block.first * patch..][..block.channels * patch];
-            transpose([block.channels, patch], (of_block, patch), (&mut packed[begin..], width));
-        }
-    }
+/// The same of channels that follow each other.
+fn fill(g: &Geometry, planes: &Planes, channels: &[f32], padded: &mut [f32]) {
+    wide(
+        #[inline(always)]
+        || {
+            let pairs = channels.chunks_exact(g.area()).zip(padded.chunks_exact_mut(planes.plane()));
+            for (channel, plane) in pairs {
+                planes.fill(channel, plane);
+            }
+        },
+    );
+}
+
+/// The kernels of a block as `[term, channel]`, with zeros for channels that it has not.
+fn packed_kernels(g: &Geometry, machine: Machine, block: Block, weight: &[f32]) -> Vec<f32> {
+    let (patch, width) = (g.patch(), block.vectors * machine.lanes);
+    let mut packed = vec![0.0; patch * width];
+    let of_block = &weight[block.first * patch..][..block.channels * patch];
+    transpose([block.channels, patch], (of_block, patch), (&mut packed, width));
     packed
 }
 

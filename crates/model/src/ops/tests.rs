@@ -87,6 +87,8 @@ fn convolutions_and_their_gradients_are_those_of_burn_in_64_bits() {
         ("long rows", case([1, 5, 40, 67], [10, 5, 7, 7], [one, [3, 3], one], 1)),
         ("long rows with steps", case([1, 3, 61, 70], [16, 3, 7, 7], [[2, 2], [3, 3], one], 1)),
         ("many channels with steps", case([7, 40, 15, 14], [36, 40, 3, 3], [[2, 3], one, one], 1)),
+        ("one image, many channels", case([1, 40, 30, 29], [90, 40, 3, 3], [one, one, one], 1)),
+        ("two images, some channels", case([2, 20, 21, 20], [40, 20, 3, 3], [[2, 1], one, one], 1)),
         ("steps over most", case([9, 16, 25, 26], [8, 16, 2, 3], [[4, 5], [0, 2], one], 1)),
         ("a kernel of one row", case([2, 16, 12, 19], [32, 16, 1, 7], [one, [0, 3], one], 1)),
         ("a kernel of one column", case([2, 16, 12, 19], [32, 16, 7, 1], [one, [3, 0], one], 1)),
@@ -131,6 +133,7 @@ fn the_number_of_threads_changes_no_bit() {
     let one = [1, 1];
     let cases = [
         case([7, 20, 13, 12], [24, 20, 3, 3], [one, one, one], 1),
+        case([1, 20, 23, 22], [100, 20, 3, 3], [one, one, one], 1),
         case([7, 20, 13, 12], [24, 20, 3, 3], [[2, 2], one, one], 1),
         case([7, 20, 13, 12], [24, 20, 1, 1], [one, [0, 0], one], 1),
         case([1, 20, 13, 12], [120, 20, 1, 1], [one, [0, 0], one], 1),
