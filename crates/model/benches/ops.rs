@@ -1,7 +1,10 @@
-//! How long each operation takes forward and backward on the CPU, on two threads, and how far that is from the fastest product of matrices.
+//! How long each operation takes forward and backward on the CPU, and how far that is from the fastest product of matrices.
 //!
-//! `cargo bench -p pyrograph-model --bench ops` prints a table: milliseconds, GFLOP/s and their share of what a product of two matrices of 1536 x 1536
-//! reaches. With `-- --vs "PYTHON benches/torch_ops.py"` PyTorch does each operation in turn; the last columns are its milliseconds divided by ours.
+//! `RAYON_NUM_THREADS=2 cargo bench -p pyrograph-model --bench ops` prints a table: milliseconds, GFLOP/s and their share of what a product of two matrices of 1536 x 1536
+//! reaches. With `-- --vs "PYTHON benches/torch_ops.py"` PyTorch does each operation in turn; the last columns are its milliseconds divided by ours. With
+//! `-- --burn` so does Burn by its own operations, where there is one for it.
+//! With glibc, `MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=8589934592` keeps freed memory, as the program does; otherwise page faults are much
+//! of what is measured.
 //! Further arguments pick the operations whose line contains one of them, or are lines of others. An operation's line is what PyTorch's side reads.
 
 // Clippy takes only tests for tests, and a benchmark that cannot go on says so.
@@ -11,7 +14,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::module::{conv2d, layer_norm, linear};
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Tensor, TensorData, activation};
 use pyrograph_model::InitRng;
 use pyrograph_model::layer::{
     Activation, Attention, BatchNorm2d, Conv2dConfig, LayerNorm, LinearConfig, LinearInit,
@@ -63,12 +68,14 @@ fn main() {
     let mut arguments: Vec<String> =
         std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let mut peer = arguments.iter().position(|argument| argument == "--vs").map(|at| {
-        let command = arguments.drain(at..(at + 2).min(arguments.len())).last().unwrap_or_default();
+        let command = arguments.drain(at..(at + 2).min(arguments.len())).next_back().unwrap_or_default();
         Peer::new(&command)
     });
+    let burns =
+        arguments.iter().position(|argument| argument == "--burn").map(|at| arguments.remove(at)).is_some();
     let best = Times::of("linear 1536 1536 1536").rate()[0];
     println!("A product of matrices: {best:.0} GFLOP/s\n");
-    println!("{:34} {:^23} | {:^23} | PyTorch / ours", "", "forward", "backward");
+    println!("{:34} {:^23} | {:^23} | others / ours", "", "forward", "backward");
     let mut ops: Vec<&str> = Vec::new();
     for argument in &arguments {
         let known = OPS.iter().filter(|op| op.contains(argument.as_str()));
@@ -86,11 +93,12 @@ fn main() {
             };
             format!("{:7.2} ms {rate:18}", 1e3 * seconds)
         });
-        let beside = peer.as_mut().map_or_else(String::new, |peer| {
-            let [forward, backward] = peer.times(op);
-            format!("{:.2} {:.2}", forward / ours.forward, backward / ours.backward)
+        let of_peer = peer.as_mut().map(|peer| ("PyTorch", peer.times(op)));
+        let of_burn = burns.then(|| Some(("Burn", times_of_burn(op)?))).flatten();
+        let beside = of_peer.into_iter().chain(of_burn).map(|(name, [forward, backward])| {
+            format!("{name} {:.2} {:.2}", forward / ours.forward, backward / ours.backward)
         });
-        println!("{op:30} {} | {} | {beside}", parts[0], parts[1]);
+        println!("{op:30} {} | {} | {}", parts[0], parts[1], beside.collect::<Vec<_>>().join(", "));
     }
 }
 
@@ -171,6 +179,52 @@ impl Times {
     fn rate(&self) -> [f64; 2] {
         [1e-9 * self.flops / self.forward, 2e-9 * self.flops / self.backward]
     }
+}
+
+/// Seconds of Burn's own operation, forward and backward.
+fn times_of_burn(op: &str) -> Option<[f64; 2]> {
+    let (name, numbers) = op.split_once(' ')?;
+    let numbers: Vec<usize> = numbers.split(' ').map(|word| word.parse().unwrap()).collect();
+    let ones = |length: usize, device: &Device| Tensor::<1>::ones([length], device).require_grad();
+    let off = Device::flex();
+    let on = off.clone().autodiff();
+    let times = match (name, numbers.as_slice()) {
+        ("conv", &[batch, inputs, outputs, size, kernel, stride, groups]) => {
+            let padding = if stride < kernel { kernel / 2 } else { 0 };
+            let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], groups);
+            let shape = [outputs, inputs / groups, kernel, kernel];
+            let weight = |device| ones(shape.iter().product(), device).reshape(shape);
+            let apply = |weight: &Tensor<4>, x| conv2d(x, weight.clone(), None, options.clone());
+            let (plain, learning) = (weight(&off), weight(&on));
+            measure([batch, inputs, size, size], 0, |x| apply(&plain, x), |x| apply(&learning, x))
+        }
+        ("linear", &[rows, inputs, outputs]) => {
+            let layer =
+                |device| (ones(inputs * outputs, device).reshape([inputs, outputs]), ones(outputs, device));
+            let apply =
+                |(weight, bias): &(Tensor<2>, Tensor<1>), x| linear(x, weight.clone(), Some(bias.clone()));
+            let (plain, learning) = (layer(&off), layer(&on));
+            measure([rows, inputs], 0, |x: Tensor<2>| apply(&plain, x), |x| apply(&learning, x))
+        }
+        ("layer_norm", &[rows, features]) => {
+            let layer = |device| (ones(features, device), ones(features, device));
+            let apply = |(gamma, beta): &(Tensor<1>, Tensor<1>), x: Tensor<2>| {
+                layer_norm(x, gamma.clone(), Some(beta.clone()), 1e-6)
+            };
+            let (plain, learning) = (layer(&off), layer(&on));
+            measure([rows, features], 0, |x| apply(&plain, x), |x| apply(&learning, x))
+        }
+        ("relu" | "gelu" | "silu", &[batch, channels, size]) => {
+            let apply = |x: Tensor<4>| match name {
+                "relu" => activation::relu(x),
+                "gelu" => activation::gelu(x),
+                _ => activation::silu(x),
+            };
+            measure([batch, channels, size, size], 0, apply, apply)
+        }
+        _ => return None,
+    };
+    Some([times.forward, times.backward])
 }
 
 fn measure<const A: usize, const B: usize>(

@@ -243,7 +243,7 @@ pub(crate) trait NetworkOps: Backend {
 
     /// What each token sees in so many heads, of queries, keys and values side by side: `[batch, tokens, features]` of `[batch, tokens, 3 · features]`.
     fn attend(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
-        attention::forward::<Self>(qkv, heads)
+        attention::forward::<Self>(&qkv, heads)
     }
 
     /// The gradient of its input.
@@ -252,7 +252,7 @@ pub(crate) trait NetworkOps: Backend {
         heads: usize,
         gradient: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        attention::backward::<Self>(qkv, heads, gradient)
+        attention::backward::<Self>(&qkv, heads, gradient)
     }
 
     /// Each channel of `x` `[batch, channels, pixels]` times its factor, `[batch or 1, channels]`.
@@ -472,7 +472,7 @@ impl NetworkOps for Flex {
     }
 
     fn attend(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
-        attention_loops::forward(&qkv, heads).unwrap_or_else(|| attention::forward::<Self>(qkv, heads))
+        attention_loops::forward(&qkv, heads).unwrap_or_else(|| attention::forward::<Self>(&qkv, heads))
     }
 
     fn attend_backward(
@@ -481,7 +481,7 @@ impl NetworkOps for Flex {
         gradient: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         attention_loops::backward(&qkv, heads, &gradient)
-            .unwrap_or_else(|| attention::backward::<Self>(qkv, heads, gradient))
+            .unwrap_or_else(|| attention::backward::<Self>(&qkv, heads, gradient))
     }
 
     fn scale(x: FloatTensor<Self>, factors: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -31,7 +31,7 @@ struct Looks<B: Backend> {
     scale: f64,
 }
 
-fn look<B: Backend>(qkv: FloatTensor<B>, heads: usize) -> Looks<B> {
+fn look<B: Backend>(qkv: &FloatTensor<B>, heads: usize) -> Looks<B> {
     let parts = [0, 1, 2].map(|n| part::<B>(qkv.clone(), heads, n));
     let [query, key, _] = parts.clone();
     let scale = (query.shape()[3] as f64).sqrt().recip();
@@ -41,14 +41,14 @@ fn look<B: Backend>(qkv: FloatTensor<B>, heads: usize) -> Looks<B> {
 }
 
 /// What each token sees: `[batch, tokens, features]` of `qkv` `[batch, tokens, 3 · features]`.
-pub(super) fn forward<B: Backend>(qkv: FloatTensor<B>, heads: usize) -> FloatTensor<B> {
+pub(super) fn forward<B: Backend>(qkv: &FloatTensor<B>, heads: usize) -> FloatTensor<B> {
     let Looks { parts: [_, _, value], shares, .. } = look::<B>(qkv, heads);
     joined::<B>(B::float_matmul(shares, value))
 }
 
 /// The gradient of `qkv`.
 pub(super) fn backward<B: Backend>(
-    qkv: FloatTensor<B>,
+    qkv: &FloatTensor<B>,
     heads: usize,
     gradient: FloatTensor<B>,
 ) -> FloatTensor<B> {

@@ -1,6 +1,6 @@
 //! Functions with an exponential in 32 bits: sums and products alone, so that loops over them run on all lanes of a vector.
 
-use std::f32::consts::{FRAC_1_SQRT_2, LOG2_E};
+use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LOG2_E};
 
 /// What is added to round to a whole number: the number then lies in the last bits.
 const ROUND: f32 = 12_582_912.0;
@@ -49,7 +49,7 @@ pub(super) fn normal_density(x: f32) -> f32 {
 #[inline(always)]
 fn erf(x: f32) -> f32 {
     let square = x * x;
-    let above = [1.128_379_1, 0.191_537_58, 0.052_873_73, 3.807_600_8e-3, 2.846_727_4e-4, 2.025_978_4e-6];
+    let above = [FRAC_2_SQRT_PI, 0.191_537_58, 0.052_873_73, 3.807_600_8e-3, 2.846_727_4e-4, 2.025_978_4e-6];
     let below = [1.0, 0.503_078_44, 0.114_554_33, 0.015_053_976, 1.170_584_9e-3, 3.783_173_8e-5];
     let inside = x * polynomial(square, above) / polynomial(square, below);
     if square >= 3.92 * 3.92 { 1.0_f32.copysign(x) } else { inside }

@@ -75,17 +75,17 @@ pub(super) fn multiply_into<'a>(
     shape: [usize; 3],
     a: (&[f32], Strides),
     b: (&[f32], Strides),
-    room: Room<'a>,
+    Room(room): Room<'a>,
 ) -> &'a mut [f32] {
     let [rows, _, columns] = shape;
     assert_eq!(room.len(), rows * columns, "room for the product");
     if rows * columns > 0 {
-        let out = room.0.as_mut_ptr().cast::<f32>();
+        let out = room.as_mut_ptr().cast::<f32>();
         // SAFETY: the product is as long as `room`, which is borrowed exclusively; its rows follow each other, and what was there is not read.
         unsafe { multiply_at(shape, a, b, (out, Strides::rows(columns)), false) };
     }
     // SAFETY: rows that follow each other and are as long as `room` leave no element out.
-    unsafe { room.0.assume_init_mut() }
+    unsafe { room.assume_init_mut() }
 }
 
 /// # Safety

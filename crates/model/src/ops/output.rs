@@ -20,7 +20,7 @@ impl<'a> Room<'a> {
 
     /// Zeros.
     pub(super) fn zeros(self) -> &'a mut [f32] {
-        self.fill(std::iter::repeat(0.0))
+        self.fill(&std::iter::repeat(0.0))
     }
 
     /// The first of these numbers, many at once.
@@ -28,7 +28,7 @@ impl<'a> Room<'a> {
     /// # Panics
     ///
     /// When they are too few.
-    pub(super) fn fill(self, numbers: impl Iterator<Item = f32> + Clone) -> &'a mut [f32] {
+    pub(super) fn fill(self, numbers: &(impl Iterator<Item = f32> + Clone)) -> &'a mut [f32] {
         let width = self.len();
         self.fill_rows(
             width,
@@ -114,7 +114,7 @@ mod tests {
         for (length, part) in [(0, 3), (1, 3), (3, 3), (10, 3), (10_000, 7), (5, 100)] {
             let number = |n: usize, k: usize| (n * part + k + 1) as f32;
             let expected: Vec<f32> = (1..=length).map(|n| n as f32).collect();
-            let parts = by_parts(length, part, || (), |(), n, room| room.fill((0..).map(|k| number(n, k))));
+            let parts = by_parts(length, part, || (), |(), n, room| room.fill(&(0..).map(|k| number(n, k))));
             assert_eq!(parts, expected, "{length} in parts of {part}");
             let chunks = by_chunks(
                 length,
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "numbers for the whole part")]
     fn too_few_numbers_are_noticed() {
-        by_parts(10, 10, || (), |(), _, room| room.fill([1.0].into_iter()));
+        by_parts(10, 10, || (), |(), _, room| room.fill(&[1.0].into_iter()));
     }
 
     #[test]

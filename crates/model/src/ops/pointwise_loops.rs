@@ -127,7 +127,7 @@ fn map(x: &FlexTensor, function: impl Fn(f32) -> f32 + Copy + Sync) -> Option<Fl
         values.len(),
         PART,
         || (),
-        |(), n, room| room.fill(values[n * PART..].iter().map(|x| function(*x))),
+        |(), n, room| room.fill(&values[n * PART..].iter().map(|x| function(*x))),
     );
     Some(tensor(&x, out))
 }
@@ -147,7 +147,7 @@ fn zip(
         PART,
         || (),
         |(), n, room| {
-            room.fill(left[n * PART..].iter().zip(&right[n * PART..]).map(|(x, y)| function(*x, *y)))
+            room.fill(&left[n * PART..].iter().zip(&right[n * PART..]).map(|(x, y)| function(*x, *y)))
         },
     );
     Some(tensor(&x, out))

@@ -73,9 +73,9 @@ pub(crate) fn normalize(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, epsilon
 
 /// `x` `[…, inputs]` times `weight` `[inputs, outputs]` plus `bias` `[outputs]`.
 pub(crate) fn affine<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<D> {
-    by_rows(x, &weight, &bias, |x| {
-        Dispatch::affine(x, weight.clone().into_dispatch(), bias.clone().into_dispatch())
-    })
+    let (x, shape) = rows(x, &weight, &bias);
+    Tensor::<2>::from_dispatch(Dispatch::affine(x, weight.into_dispatch(), bias.into_dispatch()))
+        .reshape(shape)
 }
 
 /// The function of that, without gradients.
@@ -85,32 +85,23 @@ pub(crate) fn affine_with_function<const D: usize>(
     bias: Tensor<1>,
     function: Pointwise,
 ) -> Tensor<D> {
-    by_rows(x, &weight, &bias, |x| {
-        Dispatch::affine_with_function(
-            x,
-            weight.clone().into_dispatch(),
-            bias.clone().into_dispatch(),
-            function,
-        )
-    })
+    let (x, shape) = rows(x, &weight, &bias);
+    let (weight, bias) = (weight.into_dispatch(), bias.into_dispatch());
+    Tensor::<2>::from_dispatch(Dispatch::affine_with_function(x, weight, bias, function)).reshape(shape)
 }
 
-/// What a layer makes of all rows of `x`.
-fn by_rows<const D: usize>(
+/// `x` as a matrix, and the shape of what a layer makes of it.
+fn rows<const D: usize>(
     x: Tensor<D>,
     weight: &Tensor<2>,
     bias: &Tensor<1>,
-    layer: impl Fn(FloatTensor<Dispatch>) -> FloatTensor<Dispatch>,
-) -> Tensor<D> {
+) -> (FloatTensor<Dispatch>, [usize; D]) {
     let ([inputs, outputs], mut shape) = (weight.dims(), x.dims());
-    assert_eq!(
-        (shape[D - 1], bias.dims()),
-        (inputs, [outputs]),
-        "as many features as the weight has, and as many biases"
-    );
+    let fits = (shape[D - 1], bias.dims()) == (inputs, [outputs]);
+    assert!(fits, "as many features as the weight has, and as many biases");
     shape[D - 1] = outputs;
     let rows = shape[..D - 1].iter().product::<usize>();
-    Tensor::<2>::from_dispatch(layer(x.reshape([rows, inputs]).into_dispatch())).reshape(shape)
+    (x.reshape([rows, inputs]).into_dispatch(), shape)
 }
 
 /// Each place of `x` over the channels of dimension `dim` with mean 0 and variance 1, times `gamma` plus `beta`, both `[channels]`.
