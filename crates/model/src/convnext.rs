@@ -13,7 +13,7 @@ use crate::layer::{
     Activation, Conv2d, Conv2dConfig, ConvInit, DropPath, Dropout, FeedForward, LayerNorm, Linear,
     LinearConfig, LinearInit, adaptive_avg_pool2d,
 };
-use crate::ops::scale;
+use crate::ops::{add, scale};
 use crate::zoo::{ConfigError, IMAGENET, NameInfo, name};
 
 /// Each name with whose it is, blocks of the four stages, and channels of the first; each stage has twice the channels of the one before.
@@ -252,7 +252,7 @@ impl Block {
             LayerScale::Flat(gamma) => gamma.val().unsqueeze(),
             LayerScale::Picture(gamma) => gamma.val().flatten::<1>(0, 2).unsqueeze(),
         };
-        self.drop_path.forward(scale(x, gamma)) + input
+        add(self.drop_path.forward(scale(x, gamma)), input, None)
     }
 }
 

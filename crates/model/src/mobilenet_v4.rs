@@ -11,6 +11,7 @@ use crate::layer::{
     Activation, BatchNorm2d, Conv2d, Conv2dConfig, ConvInit, DropPath, Dropout, Linear, LinearConfig,
     LinearInit, adaptive_avg_pool2d, relu,
 };
+use crate::ops::add;
 use crate::zoo::{ConfigError, IMAGENET, NameInfo, name};
 
 const VARIANTS: [(NameInfo, MobileNetV4Size); 2] = [
@@ -315,7 +316,7 @@ impl UniversalBlock {
             x = layer.forward(x, Activation::Relu);
         }
         x = self.pw_proj.forward(x, Activation::Identity);
-        if self.skips { self.drop_path.forward(x) + input } else { x }
+        if self.skips { add(self.drop_path.forward(x), input, None) } else { x }
     }
 }
 

@@ -62,7 +62,7 @@ mod transpose;
 mod unfolded;
 
 #[cfg(feature = "flex")]
-use burn::backend::ops::ModuleOps;
+use burn::backend::ops::{FloatTensorOps, ModuleOps};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, IntDType, TensorMetadata, backend_extension};
 use burn::tensor::ops::ConvOptions;
@@ -78,7 +78,7 @@ use burn::backend::Remote;
 
 pub(crate) use self::pointwise::Pointwise;
 pub(crate) use self::tensors::{
-    affine, affine_with_function, attend, convolve, convolve_with_function, mean_pixel, normalize,
+    add, affine, affine_with_function, attend, convolve, convolve_with_function, mean_pixel, normalize,
     normalize_places, pointwise, pool, scale,
 };
 
@@ -277,6 +277,11 @@ pub(crate) trait NetworkOps: Backend {
     /// The gradient of its input.
     fn mean_pixel_backward(gradient: FloatTensor<Self>, pixels: usize) -> FloatTensor<Self> {
         per_plane::mean_backward::<Self>(gradient, pixels)
+    }
+
+    /// `x` plus `y` of the same shape, or the function of that.
+    fn add(x: FloatTensor<Self>, y: FloatTensor<Self>, function: Option<Pointwise>) -> FloatTensor<Self> {
+        function.into_iter().fold(Self::float_add(x, y), Self::pointwise)
     }
 
     /// The highest value of each window of `x` `[batch, channels, height, width]`.
@@ -504,6 +509,11 @@ impl NetworkOps for Flex {
     fn mean_pixel_backward(gradient: FloatTensor<Self>, pixels: usize) -> FloatTensor<Self> {
         per_plane_loops::mean_backward(&gradient, pixels)
             .unwrap_or_else(|| per_plane::mean_backward::<Self>(gradient, pixels))
+    }
+
+    fn add(x: FloatTensor<Self>, y: FloatTensor<Self>, function: Option<Pointwise>) -> FloatTensor<Self> {
+        pointwise_loops::sum(&x, &y, function)
+            .unwrap_or_else(|| function.into_iter().fold(Self::float_add(x, y), Self::pointwise))
     }
 
     fn pool(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {

@@ -9,7 +9,7 @@ use crate::InitRng;
 use crate::backbone::{Backbone, Common, Level, stage_by_prefix};
 use crate::layer::{
     Activation, Conv2dConfig, ConvInit, DropPath, Dropout, Gate, Layer, Linear, LinearConfig, LinearInit,
-    SqueezeExcitation, adaptive_avg_pool2d, conv_norm, relu,
+    SqueezeExcitation, adaptive_avg_pool2d, add_activated, conv_norm,
 };
 use crate::zoo::{ConfigError, IMAGENET, NameInfo, name};
 
@@ -215,7 +215,7 @@ impl Block {
             Some(proj) => proj.forward(input),
             None => input,
         };
-        relu(self.drop_path.forward(x) + shortcut)
+        add_activated(self.drop_path.forward(x), shortcut, Activation::Relu)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::InitRng;
 use crate::backbone::{Backbone, Common, Level, stage_by_prefix};
 use crate::layer::{
     Activate, Activation, BatchNorm2d, Conv2d, Conv2dConfig, ConvInit, DropPath, Dropout, Linear,
-    LinearConfig, adaptive_avg_pool2d, avg_pool2d, max_pool2d, relu,
+    LinearConfig, adaptive_avg_pool2d, add_activated, avg_pool2d, max_pool2d,
 };
 use crate::zoo::{CIFAR, ConfigError, IMAGENET, NameInfo, name};
 
@@ -369,7 +369,7 @@ impl Block {
             Some(shortcut) => shortcut.forward(input),
             None => input,
         };
-        relu(self.drop_path.forward(x) + shortcut)
+        add_activated(self.drop_path.forward(x), shortcut, Activation::Relu)
     }
 }
 

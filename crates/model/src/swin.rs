@@ -11,6 +11,7 @@ use crate::layer::{
     Conv2d, Conv2dConfig, DropPath, Dropout, FeedForward, LayerNorm, Linear, LinearConfig, LinearInit,
     WindowAttention, Windows, adaptive_avg_pool2d, fill_up,
 };
+use crate::ops::add;
 use crate::zoo::{ConfigError, IMAGENET, NameInfo, name};
 
 /// Each name with blocks of the four stages, features of the first and its heads; each stage has twice as many of both as the one before.
@@ -204,8 +205,8 @@ impl Block {
     /// `[batch, height, width, features]` to the same.
     fn forward(&self, x: Tensor<4>, windows: &Windows) -> Tensor<4> {
         let attended = self.attn.forward(self.norm1.forward(x.clone()), windows);
-        let x = self.drop_path.forward(attended) + x;
-        self.drop_path.forward(self.mlp.forward(self.norm2.forward(x.clone()))) + x
+        let x = add(self.drop_path.forward(attended), x, None);
+        add(self.drop_path.forward(self.mlp.forward(self.norm2.forward(x.clone()))), x, None)
     }
 }
 

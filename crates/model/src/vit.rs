@@ -13,6 +13,7 @@ use crate::layer::{
     Attention, Conv2d, Conv2dConfig, ConvInit, DropPath, Dropout, FeedForward, LayerNorm, Linear,
     LinearConfig, LinearInit,
 };
+use crate::ops::add;
 use crate::zoo::{ConfigError, IMAGENET, NameInfo, name};
 
 /// Features, blocks and heads.
@@ -260,8 +261,9 @@ impl Backbone for ViT {
 
 impl Block {
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let x = self.drop_path.forward(self.attn.forward(self.norm1.forward(x.clone()))) + x;
-        self.drop_path.forward(self.mlp.forward(self.norm2.forward(x.clone()))) + x
+        let attended = self.attn.forward(self.norm1.forward(x.clone()));
+        let x = add(self.drop_path.forward(attended), x, None);
+        add(self.drop_path.forward(self.mlp.forward(self.norm2.forward(x.clone()))), x, None)
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     MaxPool2d, SqueezeExcitation,
 };
 use crate::InitRng;
+use crate::ops::add;
 
 /// One of a row of layers. A field `features: Vec<Layer>` has parameters such as `features.3.weight`.
 #[derive(Module, Debug)]
@@ -74,7 +75,7 @@ impl Residual {
     /// - output: the same, with other channels, height and width unless the input is added
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         if self.skips {
-            self.drop_path.forward(forward_all(&self.block, input.clone())) + input
+            add(self.drop_path.forward(forward_all(&self.block, input.clone())), input, None)
         } else {
             forward_all(&self.block, input)
         }

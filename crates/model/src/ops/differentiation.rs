@@ -157,6 +157,16 @@ impl<B: NetworkOps, C: CheckpointStrategy> NetworkOps for Autodiff<B, C> {
         }
     }
 
+    fn add(x: FloatTensor<Self>, y: FloatTensor<Self>, function: Option<Pointwise>) -> FloatTensor<Self> {
+        let add =
+            |x: FloatTensor<Self>, y: FloatTensor<Self>| B::add(x.into_primitive(), y.into_primitive(), None);
+        let sum = match Addition.prepare::<C>([x.node(), y.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((), add(x, y)),
+            OpsKind::UnTracked(prep) => prep.finish(add(x, y)),
+        };
+        function.into_iter().fold(sum, Self::pointwise)
+    }
+
     fn pool(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
         match Pooling.prepare::<C>([x.node()]).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
@@ -364,6 +374,20 @@ impl<B: NetworkOps> Backward<B, 1> for Mean {
         if let Some(node) = parent {
             gradients.register::<B>(node.id, B::mean_pixel_backward(gradient, ops.state));
         }
+    }
+}
+
+/// How a sum passes gradients back.
+#[derive(Debug)]
+struct Addition;
+
+impl<B: NetworkOps> Backward<B, 2> for Addition {
+    type State = ();
+
+    fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        pass::<B, 2>(parents, [gradient.clone(), gradient], gradients);
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) fn mean(x: &FlexTensor) -> Option<FlexTensor> {
 }
 
 pub(super) fn mean_backward(gradient: &FlexTensor, pixels: usize) -> Option<FlexTensor> {
-    if gradient.dtype() != DType::F32 {
+    if gradient.dtype() != DType::F32 || pixels == 0 {
         return None;
     }
     let [batch, channels] = gradient.layout().shape().dims::<2>();

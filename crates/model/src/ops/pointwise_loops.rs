@@ -52,6 +52,15 @@ pub(super) fn backward(x: &FlexTensor, function: Pointwise, gradient: &FlexTenso
     }
 }
 
+/// `x` plus `y`, or the function of that.
+pub(super) fn sum(x: &FlexTensor, y: &FlexTensor, function: Option<Pointwise>) -> Option<FlexTensor> {
+    match function {
+        None => zip(x, y, |x, y| x + y),
+        Some(Pointwise::Relu) => zip(x, y, |x, y| relu(x + y)),
+        Some(function) => forward(&zip(x, y, |x, y| x + y)?, function),
+    }
+}
+
 /// The function of each value, to which `bias` is added before.
 pub(super) fn in_place(values: &mut [f32], bias: f32, function: Option<Pointwise>) {
     match function {

@@ -141,6 +141,12 @@ pub(crate) fn mean_pixel(x: Tensor<4>) -> Tensor<4> {
     Tensor::<2>::from_dispatch(Dispatch::mean_pixel(x)).reshape([batch, channels, 1, 1])
 }
 
+/// `x` plus `y` of the same shape, or the function of that.
+pub(crate) fn add<const D: usize>(x: Tensor<D>, y: Tensor<D>, function: Option<Pointwise>) -> Tensor<D> {
+    assert_eq!(x.dims(), y.dims(), "terms of one shape");
+    Tensor::from_dispatch(Dispatch::add(x.into_dispatch(), y.into_dispatch(), function))
+}
+
 /// The highest value of each window of `x` `[batch, channels, height, width]`.
 pub(crate) fn pool(x: Tensor<4>, window: Window) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::pool(x.into_dispatch(), window))

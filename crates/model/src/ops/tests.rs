@@ -3,13 +3,14 @@
 // Clippy takes only the `#[test]` functions for tests, not what they call.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use burn::tensor::activation::{relu, silu};
 use burn::tensor::module::{batch_norm_train, conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::{
-    Pointwise, Window, affine, affine_with_function, attend, convolve, convolve_with_function, mean_pixel,
-    normalize, normalize_places, pointwise, pool, scale,
+    Pointwise, Window, add, affine, affine_with_function, attend, convolve, convolve_with_function,
+    mean_pixel, normalize, normalize_places, pointwise, pool, scale,
 };
 use crate::layer::attend_with;
 
@@ -271,6 +272,53 @@ fn functions_of_each_value_and_their_gradients_are_those_of_burn_in_64_bits() {
             }
         }
     }
+}
+
+#[test]
+fn sums_and_their_gradients_are_those_of_burn_in_64_bits() {
+    for function in [None, Some(Pointwise::Relu), Some(Pointwise::Silu)] {
+        let by = |dtype, ours: bool| {
+            with_gradients([3, 5, 7, 11], &[3 * 5 * 7 * 11], dtype, |x, others| {
+                let y = others[0].clone().reshape([3, 5, 7, 11]);
+                if ours {
+                    return add(x, y, function);
+                }
+                let sum = x + y;
+                match function {
+                    None => sum,
+                    Some(Pointwise::Relu) => relu(sum),
+                    Some(_) => silu(sum),
+                }
+            })
+        };
+        let exact = by(DType::F64, false);
+        assert_all_close(&format!("{function:?}"), &by(DType::F32, true), &exact, 1e-6);
+        assert_all_close(&format!("{function:?} in 64 bits"), &by(DType::F64, true), &exact, 1e-12);
+    }
+}
+
+#[test]
+fn batches_of_nothing_go_through_layers() {
+    let device = Device::flex().autodiff();
+    let few = |length: usize| Tensor::<1>::ones([length], &device);
+    let rows = Tensor::<3>::zeros([0, 5, 12], &device).require_grad();
+    let images = Tensor::<4>::zeros([0, 6, 3, 3], &device).require_grad();
+    let of_rows = [
+        affine(rows.clone(), Tensor::ones([12, 12], &device), few(12)),
+        normalize_places(rows.clone(), 2, few(12), few(12), 1e-5),
+        normalize_places(rows.clone(), 1, few(5), few(5), 1e-5),
+        pointwise(rows.clone(), Pointwise::Gelu),
+        add(rows.clone(), rows.clone(), Some(Pointwise::Relu)),
+    ];
+    for (n, out) in of_rows.into_iter().enumerate() {
+        assert_eq!(out.dims(), [0, 5, 12], "{n}");
+        assert_eq!(rows.grad(&out.sum().backward()).unwrap().dims(), [0, 5, 12], "{n}");
+    }
+    let scaled = scale(images.clone(), few(6).unsqueeze());
+    assert_eq!(images.grad(&scaled.sum().backward()).unwrap().dims(), [0, 6, 3, 3]);
+    let means = mean_pixel(images.clone());
+    assert_eq!(means.dims(), [0, 6, 1, 1]);
+    assert_eq!(images.grad(&means.sum().backward()).unwrap().dims(), [0, 6, 3, 3]);
 }
 
 #[test]
