@@ -2,7 +2,9 @@
 
 use burn::tensor::Device;
 
-use crate::{is_host, noise, precision};
+use crate::is_host;
+#[cfg(feature = "flex")]
+use crate::{noise, precision};
 
 /// Runs `work` on one of the threads that compute for `device`, if those are the processor's: its many short operations then need not wake a thread
 /// each, which takes as long as the operations themselves where images are few. On other devices it runs where it is.
