@@ -11,6 +11,7 @@ use super::Pointwise;
 use super::gemm::{Strides, multiply_into};
 use super::normalization::vector;
 use super::output::by_parts;
+use super::pieces::added;
 use super::pointwise_loops::in_row;
 use super::simd::wide;
 
@@ -161,13 +162,4 @@ pub(super) fn of_columns(values: &[f32], rows: usize, columns: usize) -> Vec<f32
         sum
     });
     added(parts.collect::<Vec<_>>().into_iter())
-}
-
-/// Sums of parts, added up in their order.
-pub(super) fn added(mut parts: impl Iterator<Item = Vec<f32>>) -> Vec<f32> {
-    let first = parts.next().unwrap_or_default();
-    parts.fold(first, |mut sum, part| {
-        sum.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part);
-        sum
-    })
 }

@@ -7,9 +7,9 @@ use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, TensorData};
 
-use super::affine::added;
 use super::normalization::vector;
 use super::output::by_parts;
+use super::pieces::added;
 use super::simd::wide;
 use super::sums::total;
 

@@ -4,11 +4,12 @@
 
 use rayon::prelude::*;
 
-use super::affine::{added, product};
+use super::affine::product;
 use super::after::After;
 use super::gemm::{Strides, multiply, multiply_into};
 use super::geometry::Geometry;
 use super::output::by_parts;
+use super::pieces::added;
 
 /// Pixels of an image that are enough for a product of its own.
 const ENOUGH: usize = 32;

@@ -1,4 +1,4 @@
-//! A weight's gradient in pieces that are computed at once, and added up in one order.
+//! Gradients of weights in pieces that are computed at once, and added up in one order.
 
 use std::ops::Range;
 
@@ -43,4 +43,13 @@ pub(super) fn summed<S>(
         }
     }
     sums
+}
+
+/// Sums of parts, added up in their order.
+pub(super) fn added(mut parts: impl Iterator<Item = Vec<f32>>) -> Vec<f32> {
+    let first = parts.next().unwrap_or_default();
+    parts.fold(first, |mut sum, part| {
+        sum.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part);
+        sum
+    })
 }
