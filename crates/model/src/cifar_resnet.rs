@@ -12,8 +12,9 @@ use crate::InitRng;
 use crate::backbone::{Backbone, Common, Level, stage_by_prefix};
 use crate::layer::{
     Activation, BatchNorm2d, Conv2d, Conv2dConfig, ConvInit, Dropout, Linear, LinearConfig,
-    adaptive_avg_pool2d, add_activated,
+    adaptive_avg_pool2d,
 };
+use crate::ops::{Pointwise, add};
 use crate::zoo::{CIFAR, ConfigError, NameInfo, name};
 
 /// Configuration of a [`CifarResNet`].
@@ -130,7 +131,7 @@ impl Block {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let x = self.conv1.forward_normalized(input.clone(), &self.bn1, Activation::Relu);
         let x = self.conv2.forward_normalized(x, &self.bn2, Activation::Identity);
-        add_activated(x, self.shortcut(input), Activation::Relu)
+        add(x, self.shortcut(input), Some(Pointwise::Relu))
     }
 
     fn shortcut(&self, input: Tensor<4>) -> Tensor<4> {

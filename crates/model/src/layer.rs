@@ -18,8 +18,8 @@ mod sequential;
 mod squeeze_excitation;
 mod window_attention;
 
+pub(crate) use activation::relu;
 pub use activation::{Activate, Activation};
-pub(crate) use activation::{add_activated, relu};
 pub use attention::{Attention, attend_with};
 pub use conv::{Conv2d, Conv2dConfig, ConvInit, Zeros};
 pub use drop::{DropPath, Dropout};

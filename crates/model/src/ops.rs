@@ -60,6 +60,10 @@ mod tests;
 mod transpose;
 #[cfg(feature = "flex")]
 mod unfolded;
+#[cfg(feature = "flex")]
+mod winograd;
+#[cfg(feature = "flex")]
+mod winograd_tiles;
 
 #[cfg(feature = "flex")]
 use burn::backend::ops::{FloatTensorOps, ModuleOps};

@@ -9,8 +9,9 @@ use crate::InitRng;
 use crate::backbone::{Backbone, Common, Level, stage_by_prefix};
 use crate::layer::{
     Activation, Conv2dConfig, ConvInit, DropPath, Dropout, Gate, Layer, Linear, LinearConfig, LinearInit,
-    SqueezeExcitation, adaptive_avg_pool2d, add_activated, conv_norm,
+    SqueezeExcitation, adaptive_avg_pool2d, conv_norm,
 };
+use crate::ops::{Pointwise, add};
 use crate::zoo::{ConfigError, IMAGENET, NameInfo, name};
 
 /// Blocks and channels of the four stages, and channels of a group of the 3x3 convolutions.
@@ -215,7 +216,7 @@ impl Block {
             Some(proj) => proj.forward(input),
             None => input,
         };
-        add_activated(self.drop_path.forward(x), shortcut, Activation::Relu)
+        add(self.drop_path.forward(x), shortcut, Some(Pointwise::Relu))
     }
 }
 

@@ -11,8 +11,9 @@ use crate::InitRng;
 use crate::backbone::{Backbone, Common, Level, stage_by_prefix};
 use crate::layer::{
     Activate, Activation, BatchNorm2d, Conv2d, Conv2dConfig, ConvInit, DropPath, Dropout, Linear,
-    LinearConfig, adaptive_avg_pool2d, add_activated, avg_pool2d, max_pool2d,
+    LinearConfig, adaptive_avg_pool2d, avg_pool2d, max_pool2d,
 };
+use crate::ops::{Pointwise, add};
 use crate::zoo::{CIFAR, ConfigError, IMAGENET, NameInfo, name};
 
 /// Depth, blocks of the four stages, and whether blocks are bottlenecks (1x1, 3x3, 1x1 with four times the channels).
@@ -369,7 +370,7 @@ impl Block {
             Some(shortcut) => shortcut.forward(input),
             None => input,
         };
-        add_activated(self.drop_path.forward(x), shortcut, Activation::Relu)
+        add(self.drop_path.forward(x), shortcut, Some(Pointwise::Relu))
     }
 }
 

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use crate::ops::{Pointwise, add, pointwise};
+use crate::ops::{Pointwise, pointwise};
 
 /// A function of each value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,11 +45,6 @@ impl Activation {
             Self::Identity => None,
         }
     }
-}
-
-/// The function of `x` plus `y`, which have the same shape.
-pub(crate) fn add_activated<const D: usize>(x: Tensor<D>, y: Tensor<D>, function: Activation) -> Tensor<D> {
-    add(x, y, function.pointwise())
 }
 
 /// `max(x, 0)` of each value of `input`.

@@ -8,11 +8,11 @@ use burn::tensor::{DType, TensorData};
 use rayon::prelude::*;
 
 use super::Pointwise;
+use super::after::After;
 use super::gemm::{Strides, multiply_into};
 use super::normalization::vector;
 use super::output::by_parts;
 use super::pieces::added;
-use super::pointwise_loops::in_row;
 use super::simd::wide;
 
 type FlexTensor = FloatTensor<Flex>;
@@ -54,13 +54,10 @@ pub(super) fn forward(
 ) -> Option<FlexTensor> {
     let ([rows, inputs], [_, outputs]) = (dims(x)?, dims(weight)?);
     let (x, weight, bias) = (x.to_contiguous(), weight.to_contiguous(), bias.to_contiguous());
-    let bias = bias.as_slice::<f32>()?;
+    let after = After { bias: Some(bias.as_slice()?), function };
     let x = (x.as_slice()?, Strides::rows(inputs));
     let weight = (weight.as_slice()?, Strides::rows(outputs));
-    let product = product([rows, inputs, outputs], x, weight, |row, begin| {
-        in_row(row, &bias[begin..][..row.len()], function);
-    });
-    Some(matrix(product, [rows, outputs]))
+    Some(matrix(product([rows, inputs, outputs], x, weight, after), [rows, outputs]))
 }
 
 pub(super) fn x_backward(weight: &FlexTensor, gradient: &FlexTensor) -> Option<FlexTensor> {
@@ -68,7 +65,7 @@ pub(super) fn x_backward(weight: &FlexTensor, gradient: &FlexTensor) -> Option<F
     let (weight, gradient) = (weight.to_contiguous(), gradient.to_contiguous());
     let weight = (weight.as_slice()?, Strides::rows(outputs).transposed());
     let gradient = (gradient.as_slice()?, Strides::rows(outputs));
-    Some(matrix(product([rows, outputs, inputs], gradient, weight, |_, _| ()), [rows, inputs]))
+    Some(matrix(product([rows, outputs, inputs], gradient, weight, After::NOTHING), [rows, inputs]))
 }
 
 pub(super) fn weight_backward(x: &FlexTensor, gradient: &FlexTensor) -> Option<FlexTensor> {
@@ -76,7 +73,7 @@ pub(super) fn weight_backward(x: &FlexTensor, gradient: &FlexTensor) -> Option<F
     let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
     let x = (x.as_slice()?, Strides::rows(inputs).transposed());
     let gradient = (gradient.as_slice()?, Strides::rows(outputs));
-    Some(matrix(product([inputs, rows, outputs], x, gradient, |_, _| ()), [inputs, outputs]))
+    Some(matrix(product([inputs, rows, outputs], x, gradient, After::NOTHING), [inputs, outputs]))
 }
 
 pub(super) fn bias_backward(gradient: &FlexTensor) -> Option<FlexTensor> {
@@ -88,12 +85,13 @@ fn matrix(values: Vec<f32>, shape: [usize; 2]) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }
 
-/// `a · b`, both of one element at least, row after row. `after` is done to what is there of each row in the cache; it is told in which column that begins.
+/// `a · b`, both of one element at least, row after row. `after` is done to the columns, as
+/// channels, while they are in the cache.
 pub(super) fn product(
     [rows, inner, columns]: [usize; 3],
     a: Matrix<'_>,
     b: Matrix<'_>,
-    after: impl Fn(&mut [f32], usize) + Sync,
+    after: After<'_>,
 ) -> Vec<f32> {
     let is_small = rows * inner * columns <= SMALL;
     // Rows or columns of a part, where the other factor has so many numbers.
@@ -111,7 +109,7 @@ pub(super) fn product(
                 let rows = room.len() / columns;
                 let a = (&a.0[n * many * a.1.row..], a.1);
                 let out = multiply_into([rows, inner, columns], a, b, room);
-                out.chunks_exact_mut(columns).for_each(|row| after(row, 0));
+                out.chunks_exact_mut(columns).for_each(|row| after.row(0, row));
                 out
             },
         );
@@ -128,7 +126,7 @@ pub(super) fn product(
             || (),
             |(), _, room| {
                 let part = multiply_into([rows, inner, columns], a, b, room);
-                part.chunks_exact_mut(columns).for_each(|row| after(row, begin));
+                part.chunks_exact_mut(columns).for_each(|row| after.row(begin, row));
                 part
             },
         )
@@ -145,7 +143,7 @@ pub(super) fn product(
 }
 
 /// The sum of each column of a matrix, some rows for each thread.
-pub(super) fn of_columns(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+fn of_columns(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     let many = rows.div_ceil(PARTS).max(LEAST);
     let parts = values.par_chunks(many * columns).map(|values| {
         let mut sum = vec![0.0; columns];

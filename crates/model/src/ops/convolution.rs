@@ -11,7 +11,7 @@ use super::geometry::Geometry;
 use super::normalization::{images, vector};
 use super::output::by_chunks;
 use super::sums::of_channels;
-use super::{depthwise, direct, direct_weight, one_by_one, unfolded};
+use super::{depthwise, direct, direct_weight, one_by_one, unfolded, winograd};
 
 type FlexTensor = FloatTensor<Flex>;
 
@@ -72,11 +72,14 @@ pub(super) fn x_backward(
     let g = geometry(x, weight, options)?;
     let (weight, gradient) = (weight.to_contiguous(), gradient.to_contiguous());
     let (weight, gradient) = (weight.as_slice()?, gradient.as_slice()?);
-    let of_x = match g.reversed() {
-        _ if one_by_one::is_one(&g) => one_by_one::spread(&g, gradient, weight),
-        Some(reversed) => correlate(&reversed, gradient, &reversed_kernels(&g, weight), After::NOTHING),
-        None if depthwise::is_one(&g) => depthwise::spread(&g, gradient, weight),
-        None => unfolded::spread(&g, gradient, weight),
+    let of_x = if one_by_one::is_one(&g) {
+        one_by_one::spread(&g, gradient, weight)
+    } else if let Some(reversed) = g.reversed() {
+        correlate(&reversed, gradient, &reversed_kernels(&g, weight), After::NOTHING)
+    } else if depthwise::is_one(&g) {
+        depthwise::spread(&g, gradient, weight)
+    } else {
+        unfolded::spread(&g, gradient, weight)
     };
     Some(tensor(of_x, [g.batch, g.groups * g.inputs, g.size[0], g.size[1]]))
 }
@@ -94,6 +97,8 @@ pub(super) fn weight_backward(
         depthwise::compare(&g, x, gradient)
     } else if one_by_one::is_one(&g) {
         one_by_one::compare(&g, x, gradient)
+    } else if winograd::is_worth_it(&g) {
+        winograd::compare(&g, x, gradient)
     } else if direct::is_worth_it(&g) {
         direct_weight::compare(&g, x, gradient)
     } else {
@@ -117,6 +122,8 @@ fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_>) -> Vec<f
         depthwise::correlate(g, x, weight, after)
     } else if one_by_one::is_one(g) {
         one_by_one::correlate(g, x, weight, after)
+    } else if winograd::is_worth_it(g) {
+        winograd::correlate(g, x, weight, after)
     } else if direct::is_worth_it(g) {
         direct::correlate(g, x, weight, after)
     } else {

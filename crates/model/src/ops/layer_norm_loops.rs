@@ -18,8 +18,8 @@ type FlexTensor = FloatTensor<Flex>;
 /// Numbers of rows that a thread takes at once.
 const PART: usize = 1 << 15;
 
-/// `[outer, channels, inner]` of 32-bit numbers.
-fn dims(x: &FlexTensor) -> Option<[usize; 3]> {
+/// `[outer, channels, inner]` of 32-bit numbers, if there are any.
+pub(super) fn dims(x: &FlexTensor) -> Option<[usize; 3]> {
     let shape = x.layout().shape();
     (x.dtype() == DType::F32 && shape.num_elements() > 0).then(|| shape.dims::<3>())
 }

@@ -44,7 +44,7 @@ fn with_kernels(g: &Geometry, x: &[f32], (weight, kernels): (&[f32], Strides), a
     if pixels == 1 {
         let shape = [g.batch, g.inputs, g.outputs];
         let weight = (weight, kernels.transposed());
-        return product(shape, (x, Strides::rows(g.inputs)), weight, |row, first| after.row(first, row));
+        return product(shape, (x, Strides::rows(g.inputs)), weight, after);
     }
     // Parts of an image, in number a divisor of its channels, so that none reaches into the next image.
     let wanted =
@@ -73,14 +73,20 @@ pub(super) fn compare(g: &Geometry, x: &[f32], gradient: &[f32]) -> Vec<f32> {
     let pixels = g.pixels();
     if pixels == 1 {
         let gradient = (gradient, Strides::rows(g.outputs).transposed());
-        return product([g.outputs, g.batch, g.inputs], gradient, (x, Strides::rows(g.inputs)), |_, _| ());
+        return product(
+            [g.outputs, g.batch, g.inputs],
+            gradient,
+            (x, Strides::rows(g.inputs)),
+            After::NOTHING,
+        );
     }
     let rows = g.outputs.div_ceil(PARTS).max(LEAST_CHANNELS).min(g.outputs);
     let blocks = g.outputs.div_ceil(rows);
     let images = g.batch.div_ceil(PARTS.div_ceil(blocks));
+    let chunks = g.batch.div_ceil(images);
     // `[rows, inputs]` of some images each, all images of a block of rows after each other.
-    let sums = (0..blocks * g.batch.div_ceil(images)).into_par_iter().map(|n| {
-        let (block, chunk) = (n / g.batch.div_ceil(images), n % g.batch.div_ceil(images));
+    let sums = (0..blocks * chunks).into_par_iter().map(|n| {
+        let (block, chunk) = (n / chunks, n % chunks);
         let first = block * rows;
         let rows = rows.min(g.outputs - first);
         let mut sum = vec![0.0; rows * g.inputs];
@@ -100,7 +106,7 @@ pub(super) fn compare(g: &Geometry, x: &[f32], gradient: &[f32]) -> Vec<f32> {
     let mut sums = sums.collect::<Vec<_>>().into_iter();
     let mut of_weight = Vec::with_capacity(g.outputs * g.inputs);
     for _ in 0..blocks {
-        of_weight.extend(added(sums.by_ref().take(g.batch.div_ceil(images))));
+        of_weight.extend(added(sums.by_ref().take(chunks)));
     }
     of_weight
 }

@@ -5,6 +5,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, TensorData};
 use rayon::prelude::*;
 
+use super::layer_norm_loops::dims;
 use super::output::by_parts;
 use super::simd::wide;
 use super::sums::{sum, sum_of_pairs};
@@ -13,12 +14,6 @@ type FlexTensor = FloatTensor<Flex>;
 
 /// Numbers that a thread takes at once.
 const PART: usize = 1 << 14;
-
-/// `[batch, channels, pixels]` of 32-bit numbers.
-fn dims(x: &FlexTensor) -> Option<[usize; 3]> {
-    let shape = x.layout().shape();
-    (x.dtype() == DType::F32 && shape.num_elements() > 0).then(|| shape.dims::<3>())
-}
 
 pub(super) fn scale(x: &FlexTensor, factors: &FlexTensor) -> Option<FlexTensor> {
     let dims @ [_, _, pixels] = dims(x)?;

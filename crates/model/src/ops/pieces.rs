@@ -35,14 +35,8 @@ pub(super) fn summed<S>(
         let gradient = &gradient[first * g.result()..last * g.result()];
         compute(state, inputs(piece), x, gradient)
     });
-    let mut sums: Vec<(Inputs, Vec<f32>)> = Vec::with_capacity(g.groups * blocks);
-    for (piece, part) in pieces.collect::<Vec<_>>().into_iter().enumerate() {
-        match sums.last_mut().filter(|_| piece % chunks > 0) {
-            Some((_, sum)) => sum.iter_mut().zip(&part).for_each(|(sum, part)| *sum += *part),
-            None => sums.push((inputs(piece), part)),
-        }
-    }
-    sums
+    let mut parts = pieces.collect::<Vec<_>>().into_iter();
+    (0..g.groups * blocks).map(|n| (inputs(n * chunks), added(parts.by_ref().take(chunks)))).collect()
 }
 
 /// Sums of parts, added up in their order.
