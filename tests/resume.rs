@@ -484,6 +484,41 @@ fn another_recipe_is_refused_and_a_run_that_is_over_is_measured_again() {
     assert!(results(&place.path().join("run")) == expected);
 }
 
+#[test]
+fn a_best_model_that_is_gone_is_noticed_before_more_is_learned() {
+    let place = tempfile::tempdir().unwrap();
+    let plan = Plan::new(&recipe(&photos(place.path(), 20), &[])).unwrap();
+    let out = place.path().join("run");
+    let options = options(&out);
+    // After the first epoch.
+    let stopper = Box::new(StopAfter(11, options.stop.clone()));
+    let error = run_plan(&plan, &options, vec![stopper]).unwrap_err();
+    assert!(matches!(error, Error::Interrupted { .. }), "{error}");
+    let options = RunOptions { stop: StopSignal::default(), ..options };
+    for harm in [&|path: &Path| fs::write(path, b"").unwrap(), &|path: &Path| fs::remove_file(path).unwrap()]
+        as [&dyn Fn(&Path); 2]
+    {
+        harm(&out.join("best.safetensors"));
+        let error = run_plan(&plan, &options, vec![Box::new(Never)]).unwrap_err();
+        assert!(matches!(error, Error::BestModel { .. }), "{error}");
+        assert!(
+            error.to_string().contains("best.safetensors") && error.to_string().contains("--fresh"),
+            "{error}"
+        );
+    }
+    fs::copy(out.join("last.safetensors"), out.join("best.safetensors")).unwrap();
+    run_plan(&plan, &options, Vec::new()).unwrap();
+}
+
+/// Fails when a step is made.
+struct Never;
+
+impl Callback for Never {
+    fn step_end(&mut self, step: &StepEnd, _: &mut Model) -> Result<()> {
+        panic!("step {} was made", step.step);
+    }
+}
+
 /// Puts a value into the weights after some steps.
 struct Poison {
     steps: std::collections::BTreeMap<u64, f32>,

@@ -50,6 +50,8 @@ mod pooling;
 #[cfg(feature = "flex")]
 mod products;
 #[cfg(feature = "flex")]
+mod scratch;
+#[cfg(feature = "flex")]
 mod simd;
 #[cfg(feature = "flex")]
 mod sums;

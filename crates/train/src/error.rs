@@ -65,10 +65,19 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A checkpoint is not as it was written.
-    #[error("{path}: the checkpoint is damaged: {reason}", path = path.display())]
+    #[error("{path}: the checkpoint is damaged: {reason}; without an older one begin anew with --fresh", path = path.display())]
     DamagedCheckpoint {
         /// Its folder.
         path: PathBuf,
+        /// Which file, and how.
+        reason: String,
+    },
+    /// The best model so far is not as it was written.
+    #[error(
+        "{reason}; it was the best model of this run, which cannot be had again: copy last.safetensors there to do without, or begin anew \
+         with --fresh"
+    )]
+    BestModel {
         /// Which file, and how.
         reason: String,
     },

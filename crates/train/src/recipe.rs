@@ -27,6 +27,7 @@ mod schedule;
 mod shipped;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::Path;
 
 use burn::tensor::FloatDType;
@@ -226,6 +227,26 @@ impl DataRecipe {
     pub const DIGITS: &'static str = "digits";
 }
 
+/// The most bytes of a recipe file that are read.
+const BYTES: u64 = 1 << 20;
+
+/// The text of a recipe file.
+///
+/// # Errors
+///
+/// When it is no file, too long for a recipe, or cannot be read.
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+    // What is no file may never end, or wait to be written.
+    let kind = std::fs::metadata(path)?;
+    if !kind.is_file() {
+        return Err(io::Error::other("this is not a file; give the path of one"));
+    }
+    if kind.len() > BYTES {
+        return Err(io::Error::other(format!("{} bytes are too many for a recipe", kind.len())));
+    }
+    std::fs::read_to_string(path)
+}
+
 impl Recipe {
     /// The value of a setting that is decided by looking at the data.
     pub const AUTO: &'static str = "auto";
@@ -238,7 +259,7 @@ impl Recipe {
     /// that exists) or a value out of range.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path)
+        let text = read_text(path)
             .map_err(|e| Error::Recipe(format!("{}: the recipe cannot be read: {e}", path.display())))?;
         Self::parse(&text).map_err(|e| Error::Recipe(format!("{}: {e}", path.display())))
     }

@@ -166,7 +166,7 @@ pub fn run_plan(plan: &Plan, options: &RunOptions, callbacks: Vec<Box<dyn Callba
 
 /// Measures the best model and writes what a run leaves in the end.
 fn conclude(plan: &Plan, options: &RunOptions, folder: RunFolder, fitted: Fitted) -> Result<Outcome> {
-    let best = ModelFile::load(folder.best_model(), &options.device)?;
+    let best = best_model(&folder, &options.device)?;
     let (measured_on, measured) = match &plan.test {
         Some(test) => ("test", test),
         None => (plan.watched, &plan.valid),
@@ -388,7 +388,17 @@ fn go_on(state: TrainState, folder: &RunFolder, options: &RunOptions) -> Result<
         let results = Results { model, is_best, bad_images: Vec::new() };
         publish(&Machine, folder, &results, &checkpoint.read(model)?, &checkpoint.read(HISTORY)?)?;
     }
+    if !progress.rows.is_empty() {
+        // Better now than after all epochs that are left.
+        best_model(folder, &options.device)?;
+    }
     Ok(state)
+}
+
+/// The best model so far.
+fn best_model(folder: &RunFolder, device: &Device) -> Result<ModelFile> {
+    ModelFile::load(folder.best_model(), device)
+        .map_err(|error| Error::BestModel { reason: error.to_string() })
 }
 
 /// How a network becomes a model file of this run.

@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Machine, replace};
+use crate::recipe::read_text;
 use crate::{EpochRow, Error, Recipe, Result};
 
-/// More than a recipe has.
-const RECIPE_BYTES: u64 = 1 << 20;
 /// More than the line of an epoch has.
 const LINE_BYTES: u64 = 1 << 16;
 
 /// Bytes that a line usually has.
 const LINE_USUAL: usize = 320;
+
 /// Held by the process that trains into the folder.
 const LOCK: &str = ".lock";
 /// How long it is waited for.
@@ -256,9 +256,7 @@ impl RunFolder {
 
 /// A recipe that a run has stored.
 pub(crate) fn read_recipe(path: &Path) -> Result<Recipe> {
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(RECIPE_BYTES).read_to_string(&mut text));
-    read.map_err(|e| failure(path, &e.to_string()))?;
+    let text = read_text(path).map_err(|e| failure(path, &e.to_string()))?;
     Recipe::parse(&text).map_err(|e| failure(path, &e.to_string()))
 }
 

@@ -8,9 +8,9 @@ use burn::tensor::{DType, TensorData};
 use super::exponential::exp;
 use super::gemm::{Strides, multiply};
 use super::output::by_parts;
+use super::scratch::of_length;
 use super::simd::wide;
 use super::sums::{along_lanes, total};
-use super::unfolded::room;
 
 type FlexTensor = FloatTensor<Flex>;
 
@@ -134,7 +134,7 @@ fn see(qkv: &[f32], first: usize, of: Heads, out: &mut [f32], shares: &mut Vec<f
         for (block, out) in out.chunks_mut(together * of.features).enumerate() {
             let count = out.len() / of.features;
             let query = &query[(first + block * together) * 3 * of.features..];
-            let shares = room(shares, count * of.tokens);
+            let shares = of_length(shares, count * of.tokens);
             look(query, key, count, of, shares);
             let shape = [count, of.tokens, of.width()];
             let out = (&mut out[head * of.width()..], Strides::rows(of.features));
@@ -174,7 +174,7 @@ fn head_backward(
         let count = together.min(tokens - first);
         let query = &query[first * 3 * features..];
         let gradient = (&gradient[first * features + head * width..], Strides::rows(features));
-        let (shares, of_shares) = (room(shares, count * tokens), room(of_shares, count * tokens));
+        let (shares, of_shares) = (of_length(shares, count * tokens), of_length(of_shares, count * tokens));
         look(query, key, count, of, shares);
         let pairs = Strides::rows(tokens);
         let of_value = (&mut of_qkv[at_value..], of.rows());

@@ -9,9 +9,9 @@ use super::geometry::Geometry;
 use super::output::{by_chunks, by_parts};
 use super::planes::Planes;
 use super::products::{Machine, Terms};
+use super::scratch::of_length;
 use super::simd::wide;
 use super::transpose::transpose;
-use super::unfolded::room;
 
 /// Terms that are summed before the sum is written: as many as the weights of which stay in the fastest cache.
 pub(super) const TERMS: usize = 144;
@@ -157,7 +157,7 @@ impl Work<'_> {
         let terms = Terms { pixels: padded, places, channels: kernels, vectors, along };
         for band in runs.bands(images) {
             whole(machine.runs(along, vectors), &runs.starts[band.clone()], starts);
-            let sums = room(sums, starts.len() * along * vectors * machine.lanes);
+            let sums = of_length(sums, starts.len() * along * vectors * machine.lanes);
             sum_terms(machine, &terms, starts, sums, false);
             runs.write(g, machine, band, block, sums, out);
         }

@@ -8,20 +8,13 @@ use super::geometry::Geometry;
 use super::output::by_chunks;
 use super::patches::{Rows, gather, scatter};
 use super::pieces::{Inputs, summed};
+use super::scratch::of_length;
 
 /// What a thread works with.
 #[derive(Default)]
 struct Scratch {
     patches: Vec<f32>,
     products: Vec<f32>,
-}
-
-/// The first `length` elements, whatever they hold.
-pub(super) fn room(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
-    if buffer.len() < length {
-        buffer.resize(length, 0.0);
-    }
-    &mut buffer[..length]
 }
 
 /// The convolution itself: kernels times patches.
@@ -54,7 +47,7 @@ fn correlate_bands(
 ) {
     for band in g.bands(rows) {
         let (begin, pixels) = (band.first * g.out[1], band.count * g.out[1]);
-        let patches = room(patches, g.patch() * pixels);
+        let patches = of_length(patches, g.patch() * pixels);
         gather(g, x, band, patches, pixels);
         let seen = (&*patches, Strides::rows(pixels));
         let shape = [g.outputs, g.patch(), pixels];
@@ -77,12 +70,12 @@ fn correlate_images(
 ) {
     let pixels = g.pixels();
     let columns = x.len() / g.image() * pixels;
-    let patches = room(&mut scratch.patches, g.patch() * columns);
+    let patches = of_length(&mut scratch.patches, g.patch() * columns);
     for (n, image) in x.chunks_exact(g.image()).enumerate() {
         let channels = &image[group * g.inputs * g.area()..][..g.inputs * g.area()];
         gather(g, channels, g.all_rows(), &mut patches[n * pixels..], columns);
     }
-    let products = room(&mut scratch.products, g.outputs * columns);
+    let products = of_length(&mut scratch.products, g.outputs * columns);
     let shape = [g.outputs, g.patch(), columns];
     let strides = Strides::rows(columns);
     multiply(shape, (kernels, Strides::rows(g.patch())), (patches, strides), (products, strides), false);
@@ -107,7 +100,7 @@ pub(super) fn spread(g: &Geometry, gradient: &[f32], weight: &[f32]) -> Vec<f32>
         for group in 0..g.groups {
             let kernels = &weight[group * g.outputs * g.patch()..][..g.outputs * g.patch()];
             let gradient = side_by_side(g, group, gradient, &mut scratch.products);
-            let patches = room(&mut scratch.patches, g.patch() * columns);
+            let patches = of_length(&mut scratch.patches, g.patch() * columns);
             let strides = Strides::rows(columns);
             let kernels = (kernels, Strides::rows(g.patch()).transposed());
             multiply(
@@ -126,7 +119,7 @@ pub(super) fn spread(g: &Geometry, gradient: &[f32], weight: &[f32]) -> Vec<f32>
 }
 
 /// A group's gradients of several images as one matrix with a row for each channel.
-fn side_by_side<'a>(g: &Geometry, group: usize, gradient: &'a [f32], room_: &'a mut Vec<f32>) -> &'a [f32] {
+fn side_by_side<'a>(g: &Geometry, group: usize, gradient: &'a [f32], room: &'a mut Vec<f32>) -> &'a [f32] {
     let pixels = g.pixels();
     let images = gradient.len() / g.result();
     let first = group * g.outputs * pixels;
@@ -134,7 +127,7 @@ fn side_by_side<'a>(g: &Geometry, group: usize, gradient: &'a [f32], room_: &'a 
         return &gradient[first..][..g.outputs * pixels];
     }
     let columns = images * pixels;
-    let beside = room(room_, g.outputs * columns);
+    let beside = of_length(room, g.outputs * columns);
     for (n, image) in gradient.chunks_exact(g.result()).enumerate() {
         let channels = image[first..].chunks_exact(pixels);
         for (to, from) in beside.chunks_exact_mut(columns).zip(channels) {
@@ -184,7 +177,7 @@ fn compare_piece(
                 (band.first * g.out[1], if images == 1 { band.count * g.out[1] } else { columns });
             // Rows that are a power of two apart would all fall on the same lines of the cache.
             let apart = seen + 16;
-            let patches = room(&mut scratch.patches, width * apart);
+            let patches = of_length(&mut scratch.patches, width * apart);
             for (n, image) in x.chunks_exact(g.image()).enumerate() {
                 gather(g, &image[channels.clone()], band, &mut patches[n * pixels..], apart);
             }

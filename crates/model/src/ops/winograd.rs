@@ -1,7 +1,7 @@
 //! Convolutions with kernels of 3 x 3 pixels in a quarter of the products: tiles of 4 x 4 pixels that come out, and the 6 x 6 that each sees, as
 //! Winograd's minimal filtering has them (Lavin and Gray, <https://arxiv.org/abs/1509.09308>).
 //!
-//! Work is cut by shapes alone, so that results do not depend on the number of threads.
+//! A number that is not finite makes all of its tile NaN. Work is cut by shapes alone, so that results do not depend on the number of threads.
 
 use rayon::prelude::*;
 
@@ -10,8 +10,8 @@ use super::gemm::{Strides, multiply, multiply_into};
 use super::geometry::Geometry;
 use super::output::{by_chunks, by_parts};
 use super::products::Machine;
+use super::scratch::of_length;
 use super::transpose::transpose;
-use super::unfolded::room;
 use super::winograd_tiles::{
     Gradients, KERNEL, KernelSums, Kernels, Line, OUT, Pixels, Places, SEEN, Sums, both_ways,
 };
@@ -155,7 +155,7 @@ impl<'a> Tiles<'a> {
         let row = row(outputs);
         by_chunks(inputs * row, INPUTS * row, Vec::new, |kernels, n, out| {
             let count = out.len() / row;
-            let kernels = room(kernels, count * ELEMENTS * outputs);
+            let kernels = of_length(kernels, count * ELEMENTS * outputs);
             let weight = (&weight[n * INPUTS * ELEMENTS..], inputs * ELEMENTS);
             transpose([outputs, count * ELEMENTS], weight, (kernels, outputs));
             let kernels = kernels.chunks_exact(ELEMENTS * outputs);
@@ -194,11 +194,11 @@ impl<'a> Tiles<'a> {
             let (first, n) = (n * rows % self.down, n * rows / self.down);
             let image = &images[n * image..][..image];
             // The rows of pixels that they see, `[pixel, channel]`, behind a pixel of zeros.
-            let top = (first * OUT).saturating_sub(padding[0]);
+            let top = (first * OUT).saturating_sub(padding[0]).min(height);
             let end = ((first + rows - 1) * OUT + FROM).saturating_sub(padding[0]).clamp(top, height);
-            let pixels = room(pixels, (1 + (end - top) * width) * channels);
+            let pixels = of_length(pixels, (1 + (end - top) * width) * channels);
             pixels[..channels].fill(0.0);
-            let seen = (&image[(top * width).min(image.len())..], height * width);
+            let seen = (&image[top * width..], height * width);
             transpose([channels, (end - top) * width], seen, (&mut pixels[channels..], channels));
             for (tile, out) in out.chunks_exact_mut(row).enumerate() {
                 let (y, x) = ((first + tile / self.along) * OUT, tile % self.along * OUT);
@@ -232,7 +232,7 @@ impl<'a> Tiles<'a> {
         out.par_chunks_mut(channels * pixels).enumerate().for_each_init(Vec::new, |made, (n, out)| {
             let (image, first) = (n / parts, n % parts * channels);
             // `[pixel, channel]`, behind a pixel for all that lie outside.
-            let made = room(made, (1 + pixels) * channels);
+            let made = of_length(made, (1 + pixels) * channels);
             for tile in 0..self.per_image() {
                 let (y, x) = (tile / self.along * OUT, tile % self.along * OUT);
                 let place = |place| (place * tiles + image * self.per_image() + tile) * outputs + first;
@@ -259,7 +259,7 @@ impl<'a> Tiles<'a> {
         let lanes = Machine::new().lanes;
         let patch = inputs * ELEMENTS;
         by_chunks(outputs * patch, lanes * patch, Vec::new, |kernels, n, out| {
-            let kernels = room(kernels, patch * lanes);
+            let kernels = of_length(kernels, patch * lanes);
             for (input, kernel) in kernels.chunks_exact_mut(ELEMENTS * lanes).enumerate() {
                 let first = input * outputs + n * lanes;
                 let from = places(inputs * outputs).map(|row| row.map(|place| place + first));

@@ -48,16 +48,15 @@ pub(super) struct KernelSums;
 impl Line<SEEN, SEEN> for Pixels {
     #[inline(always)]
     fn of<S: Simd>(simd: S, [a, b, c, d, e, f]: [S::f32s; SEEN]) -> [S::f32s; SEEN] {
-        let (_, times) = operations(simd);
-        let (even_p, odd_p) = (times(-Q2, c, e), times(-Q2, b, d));
-        let (even_q, odd_q) = (times(-P2, c, e), times(-P2, b, d));
+        let (even_p, odd_p) = (times(simd, -Q2, c, e), times(simd, -Q2, b, d));
+        let (even_q, odd_q) = (times(simd, -P2, c, e), times(simd, -P2, b, d));
         [
-            times(P2 * Q2, a, times(-P2 - Q2, c, e)),
-            times(P, odd_p, even_p),
-            times(-P, odd_p, even_p),
-            times(Q, odd_q, even_q),
-            times(-Q, odd_q, even_q),
-            times(P2 * Q2, b, times(-P2 - Q2, d, f)),
+            times(simd, P2 * Q2, a, times(simd, -P2 - Q2, c, e)),
+            times(simd, P, odd_p, even_p),
+            times(simd, -P, odd_p, even_p),
+            times(simd, Q, odd_q, even_q),
+            times(simd, -Q, odd_q, even_q),
+            times(simd, P2 * Q2, b, times(simd, -P2 - Q2, d, f)),
         ]
     }
 }
@@ -65,15 +64,14 @@ impl Line<SEEN, SEEN> for Pixels {
 impl Line<KERNEL, SEEN> for Kernels {
     #[inline(always)]
     fn of<S: Simd>(simd: S, [a, b, c]: [S::f32s; KERNEL]) -> [S::f32s; SEEN] {
-        let (scaled, times) = operations(simd);
-        let even_p = times(AT_P, a, scaled(AT_P * P2, c));
-        let even_q = times(AT_Q, a, scaled(AT_Q * Q2, c));
+        let even_p = times(simd, AT_P, a, scaled(simd, AT_P * P2, c));
+        let even_q = times(simd, AT_Q, a, scaled(simd, AT_Q * Q2, c));
         [
-            scaled(AT_0, a),
-            times(AT_P * P, b, even_p),
-            times(-AT_P * P, b, even_p),
-            times(AT_Q * Q, b, even_q),
-            times(-AT_Q * Q, b, even_q),
+            scaled(simd, AT_0, a),
+            times(simd, AT_P * P, b, even_p),
+            times(simd, -AT_P * P, b, even_p),
+            times(simd, AT_Q * Q, b, even_q),
+            times(simd, -AT_Q * Q, b, even_q),
             c,
         ]
     }
@@ -82,14 +80,13 @@ impl Line<KERNEL, SEEN> for Kernels {
 impl Line<SEEN, OUT> for Sums {
     #[inline(always)]
     fn of<S: Simd>(simd: S, [a, b, c, d, e, f]: [S::f32s; SEEN]) -> [S::f32s; OUT] {
-        let (scaled, times) = operations(simd);
         let (even_p, even_q) = (simd.add_f32s(b, c), simd.add_f32s(d, e));
         let (odd_p, odd_q) = (simd.sub_f32s(b, c), simd.sub_f32s(d, e));
         [
             simd.add_f32s(a, simd.add_f32s(even_p, even_q)),
-            times(P, odd_p, scaled(Q, odd_q)),
-            times(P2, even_p, scaled(Q2, even_q)),
-            times(P2 * P, odd_p, times(Q2 * Q, odd_q, f)),
+            times(simd, P, odd_p, scaled(simd, Q, odd_q)),
+            times(simd, P2, even_p, scaled(simd, Q2, even_q)),
+            times(simd, P2 * P, odd_p, times(simd, Q2 * Q, odd_q, f)),
         ]
     }
 }
@@ -97,15 +94,14 @@ impl Line<SEEN, OUT> for Sums {
 impl Line<OUT, SEEN> for Gradients {
     #[inline(always)]
     fn of<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; OUT]) -> [S::f32s; SEEN] {
-        let (_, times) = operations(simd);
-        let (even_p, odd_p) = (times(P2, c, a), times(P2, d, b));
-        let (even_q, odd_q) = (times(Q2, c, a), times(Q2, d, b));
+        let (even_p, odd_p) = (times(simd, P2, c, a), times(simd, P2, d, b));
+        let (even_q, odd_q) = (times(simd, Q2, c, a), times(simd, Q2, d, b));
         [
             a,
-            times(P, odd_p, even_p),
-            times(-P, odd_p, even_p),
-            times(Q, odd_q, even_q),
-            times(-Q, odd_q, even_q),
+            times(simd, P, odd_p, even_p),
+            times(simd, -P, odd_p, even_p),
+            times(simd, Q, odd_q, even_q),
+            times(simd, -Q, odd_q, even_q),
             d,
         ]
     }
@@ -114,26 +110,27 @@ impl Line<OUT, SEEN> for Gradients {
 impl Line<SEEN, KERNEL> for KernelSums {
     #[inline(always)]
     fn of<S: Simd>(simd: S, [a, b, c, d, e, f]: [S::f32s; SEEN]) -> [S::f32s; KERNEL] {
-        let (scaled, times) = operations(simd);
-        let (even_p, even_q) = (scaled(AT_P, simd.add_f32s(b, c)), scaled(AT_Q, simd.add_f32s(d, e)));
+        let (even_p, even_q) =
+            (scaled(simd, AT_P, simd.add_f32s(b, c)), scaled(simd, AT_Q, simd.add_f32s(d, e)));
         let (odd_p, odd_q) = (simd.sub_f32s(b, c), simd.sub_f32s(d, e));
         [
-            times(AT_0, a, simd.add_f32s(even_p, even_q)),
-            times(AT_P * P, odd_p, scaled(AT_Q * Q, odd_q)),
-            times(P2, even_p, times(Q2, even_q, f)),
+            times(simd, AT_0, a, simd.add_f32s(even_p, even_q)),
+            times(simd, AT_P * P, odd_p, scaled(simd, AT_Q * Q, odd_q)),
+            times(simd, P2, even_p, times(simd, Q2, even_q, f)),
         ]
     }
 }
 
-/// `factor · a`, and `factor · a + b`.
+/// `factor · a`.
 #[inline(always)]
-fn operations<S: Simd>(
-    simd: S,
-) -> (impl Fn(f32, S::f32s) -> S::f32s + Copy, impl Fn(f32, S::f32s, S::f32s) -> S::f32s + Copy) {
-    (
-        move |factor, a| simd.mul_f32s(simd.splat_f32s(factor), a),
-        move |factor, a, b| simd.mul_add_e_f32s(simd.splat_f32s(factor), a, b),
-    )
+fn scaled<S: Simd>(simd: S, factor: f32, a: S::f32s) -> S::f32s {
+    simd.mul_f32s(simd.splat_f32s(factor), a)
+}
+
+/// `factor · a + b`.
+#[inline(always)]
+fn times<S: Simd>(simd: S, factor: f32, a: S::f32s, b: S::f32s) -> S::f32s {
+    simd.mul_add_e_f32s(simd.splat_f32s(factor), a, b)
 }
 
 /// Vectors at so many rows and columns, and where in a slice each place's first is.
