@@ -52,7 +52,7 @@ impl RunSummary {
                 best = Some((row.epoch, row.valid_accuracy));
             }
         }
-        let seconds = rows.iter().map(|row| row.seconds).sum();
+        let seconds = rows.iter().fold(0.0, |sum, row| sum + row.seconds);
         Self { path, recipe, rows, best, seconds, measured }
     }
 
