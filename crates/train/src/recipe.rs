@@ -27,7 +27,8 @@ mod schedule;
 mod shipped;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use burn::tensor::FloatDType;
@@ -237,14 +238,14 @@ const BYTES: u64 = 1 << 20;
 /// When it is no file, too long for a recipe, or cannot be read.
 pub(crate) fn read_text(path: &Path) -> io::Result<String> {
     // What is no file may never end, or wait to be written.
-    let kind = std::fs::metadata(path)?;
-    if !kind.is_file() {
+    if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("this is not a file; give the path of one"));
     }
-    if kind.len() > BYTES {
-        return Err(io::Error::other(format!("{} bytes are too many for a recipe", kind.len())));
+    let mut text = String::new();
+    if File::open(path)?.take(BYTES + 1).read_to_string(&mut text)? as u64 > BYTES {
+        return Err(io::Error::other(format!("more than {BYTES} bytes are too many for a recipe")));
     }
-    std::fs::read_to_string(path)
+    Ok(text)
 }
 
 impl Recipe {
@@ -484,6 +485,19 @@ mod tests {
         let again = Recipe::parse(&recipe.to_toml().unwrap()).unwrap();
         assert_eq!(again, recipe);
         assert_eq!(again.fingerprint().unwrap(), recipe.fingerprint().unwrap());
+    }
+
+    #[test]
+    fn what_is_no_file_or_too_long_for_a_recipe_is_not_read() {
+        let place = tempfile::tempdir().unwrap();
+        let long = place.path().join("long.toml");
+        std::fs::write(&long, vec![b'#'; 1 << 20]).unwrap();
+        assert_eq!(Recipe::load(&long).unwrap(), Recipe::default());
+        std::fs::write(&long, vec![b'#'; (1 << 20) + 1]).unwrap();
+        for (path, says) in [(place.path(), "not a file"), (&long, "too many")] {
+            let error = Recipe::load(path).unwrap_err().to_string();
+            assert!(error.contains(says) && error.contains(path.to_str().unwrap()), "{error}");
+        }
     }
 
     #[test]

@@ -52,6 +52,7 @@ impl RunSummary {
                 best = Some((row.epoch, row.valid_accuracy));
             }
         }
+        // `sum` would make -0 of no rows.
         let seconds = rows.iter().fold(0.0, |sum, row| sum + row.seconds);
         Self { path, recipe, rows, best, seconds, measured }
     }

@@ -62,7 +62,7 @@ pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_
             let images = out.len() / g.result();
             let x = &x[n * together * g.image()..][..images * g.image()];
             let seen = tiles.seen(x);
-            let (count, shape) = (images * tiles.per_image(), [g.inputs, g.outputs]);
+            let count = images * tiles.per_image();
             // For each place `[tile, output channel]`.
             let sums = by_parts(
                 PLACES * count * g.outputs,
@@ -70,7 +70,7 @@ pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_
                 || (),
                 |(), place, room| {
                     multiply_into(
-                        [count, shape[0], shape[1]],
+                        [count, g.inputs, g.outputs],
                         (&seen[place * g.inputs..], Strides::rows(row(g.inputs))),
                         (&kernels[place * g.outputs..], Strides::rows(row(g.outputs))),
                         room,
