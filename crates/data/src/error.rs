@@ -140,6 +140,9 @@ pub enum ErrorKind {
     /// A worker thread was lost.
     #[error("{0}")]
     Worker(String),
+    /// A loader was asked to stop while images did not come.
+    #[error("stopped as asked, while waiting for images")]
+    Stopped,
 }
 
 /// The data layer's results.

@@ -18,6 +18,7 @@ mod stats;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -75,6 +76,8 @@ pub struct LoaderConfig {
     pub max_bytes: usize,
     /// How long the loader may go without finishing a sample before that is an error that says where it hangs.
     pub patience: Duration,
+    /// Where it is set, a batch that is not there yet is an error and not waited for.
+    pub stop: Option<Arc<AtomicBool>>,
 }
 
 /// What becomes of the samples at the end of a pass that fill no whole batch.
@@ -125,6 +128,7 @@ impl Default for LoaderConfig {
             fetches: None,
             max_bytes: 256 << 20,
             patience: Duration::from_secs(120),
+            stop: None,
         }
     }
 }

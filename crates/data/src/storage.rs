@@ -183,6 +183,14 @@ impl Storage {
     }
 }
 
+/// The file at `path` on a disk of this machine. What is no file is not opened: a pipe would wait for somebody to write into it.
+pub(crate) fn open_on_disk(path: &Path) -> Result<fs::File, ErrorKind> {
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(ErrorKind::NotADataSet("this is no file".into()));
+    }
+    fs::File::open(path).map_err(missing_or)
+}
+
 fn missing_or(error: std::io::Error) -> ErrorKind {
     match error.kind() {
         std::io::ErrorKind::NotFound => ErrorKind::Missing,
@@ -212,7 +220,7 @@ fn list_disk(folder: &Path) -> Result<Names> {
 
 fn read_disk(path: &Path, limit: u64, buffer: &mut Vec<u8>) -> Result<(), ErrorKind> {
     buffer.clear();
-    let file = fs::File::open(path).map_err(missing_or)?;
+    let file = open_on_disk(path)?;
     let size = file.metadata().map_err(missing_or)?.len();
     // One byte more than is expected, to see the end without growing.
     buffer.reserve_exact(size.min(limit) as usize + 1);

@@ -1,17 +1,46 @@
 //! Loss, top-1, top-5 and the confusion matrix, counted on the host from logits.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 /// Running counts over any number of batches. Batches may come in any size; every sample weighs the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct Tally {
     classes: usize,
     samples: u64,
-    #[serde(deserialize_with = "number")]
     loss: f64,
     top1: u64,
     top5: u64,
     confusion: Vec<u64>,
+}
+
+/// What a file says of a tally.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unchecked {
+    classes: usize,
+    samples: u64,
+    // JSON has no numbers that are not finite; `null` stands for them.
+    loss: Option<f64>,
+    top1: u64,
+    top5: u64,
+    confusion: Vec<u64>,
+}
+
+impl TryFrom<Unchecked> for Tally {
+    type Error = String;
+
+    fn try_from(there: Unchecked) -> Result<Self, String> {
+        let Unchecked { classes, samples, loss, top1, top5, confusion } = there;
+        if classes.checked_mul(classes) != Some(confusion.len()) {
+            return Err(format!("{} counts of confusion for {classes} classes", confusion.len()));
+        }
+        let counted = confusion.iter().try_fold(0u64, |sum, &count| sum.checked_add(count));
+        if counted != Some(samples) || top1 > samples || top5 > samples {
+            return Err(format!("the counts do not add up to {samples} samples"));
+        }
+        Ok(Self { classes, samples, loss: loss.unwrap_or(f64::NAN), top1, top5, confusion })
+    }
 }
 
 /// What the logits say of one sample.
@@ -23,11 +52,6 @@ pub struct Verdict {
     pub confidence: f64,
     /// Cross entropy in nats.
     pub loss: f64,
-}
-
-/// JSON has no numbers that are not finite; `null` stands for them.
-fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 impl Tally {
@@ -123,6 +147,28 @@ mod tests {
         assert_eq!(tally.top1(), 0.5);
         assert_eq!(tally.top5(), 1.0);
         assert_eq!(tally.confusion(), [1, 0, 0, 1, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_tally_comes_back_as_it_was_and_one_that_contradicts_itself_is_refused() {
+        let mut tally = Tally::new(2);
+        tally.add(&[2.0, 0.0], 0);
+        tally.add(&[f32::NAN, 0.0], 1);
+        let text = serde_json::to_string(&tally).unwrap();
+        let back: Tally = serde_json::from_str(&text).unwrap();
+        assert_eq!((back.confusion(), back.top1()), (tally.confusion(), tally.top1()));
+        assert!(back.loss().is_nan());
+        for (sound, spoilt) in [
+            ("\"classes\":2", "\"classes\":1099511627776"),
+            ("\"classes\":2", "\"classes\":18446744073709551615"),
+            ("\"confusion\":[", "\"confusion\":[1,"),
+            ("\"samples\":2", "\"samples\":3"),
+            ("\"top5\":", "\"top5\":9"),
+        ] {
+            assert!(text.contains(sound), "{text}");
+            let spoilt = text.replace(sound, spoilt);
+            assert!(serde_json::from_str::<Tally>(&spoilt).is_err(), "{spoilt}");
+        }
     }
 
     #[test]

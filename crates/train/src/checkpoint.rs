@@ -226,8 +226,7 @@ pub(crate) fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> 
 /// Whether every byte is as the manifest has it.
 fn verify(folder: &Path) -> Result<(), String> {
     let mut json = Vec::new();
-    let read =
-        File::open(folder.join(MANIFEST)).and_then(|file| file.take(MANIFEST_BYTES).read_to_end(&mut json));
+    let read = open(&folder.join(MANIFEST)).and_then(|file| file.take(MANIFEST_BYTES).read_to_end(&mut json));
     read.map_err(|e| format!("{MANIFEST}: {e}"))?;
     let manifest: Manifest = serde_json::from_slice(&json).map_err(|e| format!("{MANIFEST}: {e}"))?;
     if manifest.version != VERSION {
@@ -241,7 +240,7 @@ fn verify(folder: &Path) -> Result<(), String> {
             return Err(format!("{MANIFEST}: `{name}` is no name of a file"));
         }
         let path = folder.join(name);
-        let length = fs::metadata(&path).map_err(|e| format!("{name}: {e}"))?.len();
+        let length = open(&path).and_then(|file| file.metadata()).map_err(|e| format!("{name}: {e}"))?.len();
         if length != *bytes {
             return Err(format!("{name}: {length} bytes, not {bytes}"));
         }
@@ -250,6 +249,11 @@ fn verify(folder: &Path) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A file of a checkpoint. What is none, such as a pipe, is not opened: that may wait for ever.
+fn open(path: &Path) -> io::Result<File> {
+    if fs::metadata(path)?.is_file() { File::open(path) } else { Err(io::Error::other("this is no file")) }
 }
 
 /// The SHA-256 of a file, in hex.

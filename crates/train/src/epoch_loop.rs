@@ -219,6 +219,9 @@ impl Training {
             let last_of_step = total.min(first_of_step + together);
             let at_once = self.replicas.at_once().min(last_of_step - first) as usize;
             let taken = clock.waiting_for(|| batches.by_ref().take(at_once).collect::<Result<Vec<_>, _>>());
+            if taken.is_err() && self.stop.is_set() {
+                self.stop_before(first == first_of_step, &clock, &earlier, burn)?;
+            }
             let taken = told(taken)?;
             if taken.is_empty() {
                 break;
@@ -270,11 +273,7 @@ impl Training {
                     self.leave_out(WEIGHT, position - 1, &places.concat(), &mut guard)?;
                 }
                 if saves {
-                    self.state.progress.seconds = clock.seconds();
-                    self.state.progress.bad_images = bad_images(&earlier, &self.loader);
-                    told(burn.events.flush())?;
-                    self.state.progress.tally = self.scores.0.so_far();
-                    self.save(None)?;
+                    self.save_within(&clock, &earlier, burn)?;
                 }
                 self.end_if_asked(asked)?;
             }
@@ -286,6 +285,31 @@ impl Training {
         self.state.progress.tally = self.scores.0.finished();
         self.frozen.end_epoch();
         Ok(())
+    }
+
+    /// A save between two steps of an epoch.
+    fn save_within(&mut self, clock: &Clock, earlier: &[String], burn: &mut Burn) -> Result<()> {
+        self.state.progress.seconds = clock.seconds();
+        self.state.progress.bad_images = bad_images(earlier, &self.loader);
+        told(burn.events.flush())?;
+        self.state.progress.tally = self.scores.0.so_far();
+        self.save(None)
+    }
+
+    /// Ends the loop while images do not come. Within a step there is nothing that could be saved: what is left is the newest checkpoint.
+    fn stop_before(
+        &mut self,
+        a_step: bool,
+        clock: &Clock,
+        earlier: &[String],
+        burn: &mut Burn,
+    ) -> Result<()> {
+        if a_step {
+            self.save_within(clock, earlier, burn)?;
+        } else if let Some(checkpoint) = self.saver.newest()?.checkpoint {
+            self.state = self.state.clone().restored(&checkpoint)?;
+        }
+        self.end_if_asked(true)
     }
 
     /// The batch with its images at the size of the epoch.
@@ -375,14 +399,14 @@ impl Training {
         let mut number = 0;
         while let Some(batch) = batches.next() {
             number += 1;
-            let output = InferenceStep::step(&network, told(batch)?);
-            let item = TrainingItem::new(output, batches.progress(), Some(number), None);
-            told(burn.events.process_valid(LearnerEvent::ProcessedItem(item)))?;
             let asked = self.stop.is_set() || burn.interrupter.should_stop();
             if asked {
                 self.save(None)?;
             }
             self.end_if_asked(asked)?;
+            let output = InferenceStep::step(&network, told(batch)?);
+            let item = TrainingItem::new(output, batches.progress(), Some(number), None);
+            told(burn.events.process_valid(LearnerEvent::ProcessedItem(item)))?;
         }
         told(burn.events.process_valid(LearnerEvent::EndSplit(epoch)))?;
         told(burn.events.flush())?;

@@ -104,7 +104,7 @@ pub enum Error {
     #[error(
         "{what} of epoch {epoch}, batch {batch} is not finite, after {} as many batches were left out and older weights taken up; if \
          the images ({images}) are as they should be, lower the learning rate (now {learning_rate}), for example with --set optim.lr={}",
-        "three times", learning_rate / 10.0
+        "three times", learning_rate.min(1.0) / 10.0
     )]
     NotFinite {
         /// `the loss`, `a gradient` or, after the step, `a weight`.

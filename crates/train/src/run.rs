@@ -172,7 +172,9 @@ fn conclude(plan: &Plan, options: &RunOptions, folder: RunFolder, fitted: Fitted
         None => (plan.watched, &plan.valid),
     };
     let bar = image_bar(measured_on.into(), measured.len());
-    let measured_loader = loader(plan, measured, Order::Sequential, None, options)?;
+    // All is learned and saved: a run that ends here has no step to go back to.
+    let not_stopped = RunOptions { stop: StopSignal::default(), ..options.clone() };
+    let measured_loader = loader(plan, measured, Order::Sequential, None, &not_stopped)?;
     let loader = tensor_loader(measured_loader, options.device.clone());
     let evaluation = evaluate(&best, &loader, MISTAKES, |done| {
         if options.verbose {
@@ -229,6 +231,7 @@ fn loader(
         augment,
         on_error: plan.recipe.data.on_error(),
         threads: options.threads,
+        stop: Some(options.stop.flag()),
         ..LoaderConfig::default()
     };
     Ok(Loader::new(source.clone(), config)?)

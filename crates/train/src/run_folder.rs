@@ -139,12 +139,23 @@ impl RunFolder {
         if !difference.is_empty() {
             return Err(Error::OtherRecipe { path: path.to_owned(), difference });
         }
-        let over = read_metrics(&folder.metrics())?.measured.is_some();
+        let over = match read_metrics(&folder.metrics()) {
+            Ok(metrics) => metrics.measured.is_some(),
+            // A checkpoint has the rows as well, and the file is written again.
+            Err(_) if folder.checkpoints().exists() => false,
+            Err(error) => return Err(error),
+        };
         Ok((folder, if over { Found::Finished } else { Found::Unfinished }))
     }
 
     fn locked(self) -> Result<Self> {
         let path = self.path.join(LOCK);
+        if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err(failure(
+                &path,
+                "this is no file, and a process that trains would hold it; remove it",
+            ));
+        }
         let file = File::create(&path).map_err(|e| failure(&path, &format!("cannot be written: {e}")))?;
         let begun = Instant::now();
         loop {
@@ -439,6 +450,29 @@ mod tests {
         }
         let (_, found) = RunFolder::open(Some(place.path()), &Recipe::default(), false).unwrap();
         assert_eq!(found, Found::Nothing);
+    }
+
+    #[test]
+    fn a_spoilt_line_of_metrics_stops_only_a_run_that_cannot_write_it_again() {
+        let place = tempfile::tempdir().unwrap();
+        let recipe = Recipe::default();
+        let open = || RunFolder::open(Some(place.path()), &recipe, false);
+        let (folder, _) = open().unwrap();
+        fs::write(folder.metrics(), "spoilt\n").unwrap();
+        let checkpoints = folder.checkpoints();
+        drop(folder);
+        let error = open().unwrap_err().to_string();
+        assert!(error.contains("metrics.jsonl") && error.contains("line 1"), "{error}");
+        fs::create_dir(checkpoints).unwrap();
+        assert_eq!(open().unwrap().1, Found::Unfinished);
+    }
+
+    #[test]
+    fn a_lock_that_is_no_file_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir(place.path().join(LOCK)).unwrap();
+        let error = RunFolder::open(Some(place.path()), &Recipe::default(), false).unwrap_err().to_string();
+        assert!(error.contains(LOCK) && error.contains("no file"), "{error}");
     }
 
     #[test]

@@ -122,9 +122,20 @@ impl TrainState {
 
     /// The state in `checkpoint`: weights, average, optimizer and progress.
     pub(crate) fn restored(self, checkpoint: &Checkpoint) -> Result<Self> {
-        let mut progress: Progress = serde_json::from_slice(&checkpoint.read(STATE)?)
-            .map_err(|e| Error::DamagedCheckpoint { path: checkpoint.file(STATE), reason: e.to_string() })?;
+        let damaged = |reason| Error::DamagedCheckpoint { path: checkpoint.file(STATE), reason };
+        let mut progress: Progress =
+            serde_json::from_slice(&checkpoint.read(STATE)?).map_err(|e| damaged(e.to_string()))?;
         progress.rows = read_metrics(&checkpoint.file(HISTORY))?.rows;
+        let (there, here) = (progress.tally.classes(), self.progress.tally.classes());
+        if there != here {
+            return Err(damaged(format!("it has scores of {there} classes; the data has {here}")));
+        }
+        let (epoch, over) = (progress.position.epoch, progress.rows.len());
+        if epoch != over as u64 {
+            return Err(damaged(format!(
+                "it is in pass {epoch}, counted from 0; {HISTORY} has {over} epochs"
+            )));
+        }
         let weights = self.with_weights(checkpoint, progress.averaged_steps)?;
         Ok(Self { progress, ..weights })
     }

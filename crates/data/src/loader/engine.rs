@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ use crate::{Error, ErrorKind, Result, Source};
 const OPEN: usize = 3;
 /// How many others are tried in place of a sample that cannot be read.
 const REPLACEMENTS: u32 = 64;
+/// The time between two looks whether a wait should end.
+const STOP_HEARD_WITHIN: Duration = Duration::from_millis(100);
 /// Keeps the draws of replacements apart from those of transforms.
 const REPLACEMENT: u64 = 0x5245_504C_4143_4501;
 
@@ -451,6 +454,13 @@ impl Shared {
             let quiet = state.last_progress.max(asked).elapsed();
             let Some(left) = self.config.patience.checked_sub(quiet).filter(|left| !left.is_zero()) else {
                 return Some(Err(self.hangs(&state, quiet)));
+            };
+            let left = match &self.config.stop {
+                Some(stop) if stop.load(Ordering::Relaxed) => {
+                    return Some(Err(Error::new(ErrorKind::Stopped)));
+                }
+                Some(_) => left.min(STOP_HEARD_WITHIN),
+                None => left,
             };
             state = self.done.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }

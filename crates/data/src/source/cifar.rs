@@ -3,11 +3,11 @@
 //! A record is one label byte (two in CIFAR-100: coarse, fine) and 3,072 bytes of a 32x32 picture: all red
 //! values, then green, then blue, each row by row.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::{Source, Stored};
+use crate::storage::open_on_disk;
 use crate::{Error, ErrorKind, Place, Result};
 
 const SIDE: usize = 32;
@@ -88,10 +88,7 @@ impl Cifar {
 
     fn add(&mut self, path: &Path) -> Result<()> {
         let at = |kind: ErrorKind| Error::at(path, kind);
-        let mut file = File::open(path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => at(ErrorKind::Missing),
-            _ => at(e.into()),
-        })?;
+        let mut file = open_on_disk(path).map_err(at)?;
         let size = file.metadata().map_err(|e| at(e.into()))?.len();
         let record = self.kind.record_bytes();
         if size == 0 || size % record as u64 != 0 {
@@ -128,7 +125,7 @@ fn class_names(file: &Path, kind: CifarKind) -> Vec<String> {
     let beside = file.with_file_name(kind.names_file());
     let mut text = String::new();
     // A names file that cannot be read, or has another number of lines, is as good as none.
-    let read = File::open(beside).and_then(|f| f.take(1 << 16).read_to_string(&mut text));
+    let read = open_on_disk(&beside).and_then(|f| Ok(f.take(1 << 16).read_to_string(&mut text)?));
     let names: Vec<String> = text.lines().map(str::trim).filter(|l| !l.is_empty()).map(Into::into).collect();
     if read.is_ok() && names.len() == kind.classes() {
         return names;

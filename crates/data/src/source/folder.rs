@@ -378,7 +378,6 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         write(root.path(), &["a/1.png", "a/in/2.png", "b/1.png"]);
         std::os::unix::fs::symlink(root.path(), root.path().join("a/in/up")).unwrap();
-        std::os::unix::fs::symlink("nowhere", root.path().join("a/broken.png")).unwrap();
         let odd = root.path().join("b").join(OsStr::from_bytes(b"\xFFodd.png"));
         fs::copy(root.path().join("b/1.png"), odd).unwrap();
         let folder = Folder::open(root.path()).unwrap();
@@ -387,6 +386,24 @@ mod tests {
         assert_eq!(folder.len(), 4);
         assert_eq!(image_files(root.path()).unwrap().len(), 4);
         assert!(folder.read(folder.len() - 1).is_ok());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_is_named_like_an_image_and_is_no_file_is_an_error_when_it_is_read() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), &["a/1.png", "b/1.png"]);
+        std::os::unix::fs::symlink("nowhere", root.path().join("a/2.png")).unwrap();
+        std::os::unix::fs::symlink("nowhere", root.path().join("a/notes")).unwrap();
+        // A pipe, or whatever else is no file.
+        let _socket = std::os::unix::net::UnixListener::bind(root.path().join("a/3.png")).unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        assert_eq!(folder.len(), 4);
+        assert!(folder.read(0).is_ok());
+        for (index, name, says) in [(1, "a/2.png", "no such file"), (2, "a/3.png", "no file")] {
+            let error = folder.read(index).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(says), "{error}");
+        }
     }
 
     #[test]

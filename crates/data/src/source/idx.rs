@@ -3,13 +3,13 @@
 //! The layout is Yann LeCun's: two zero bytes, the type (8 for unsigned bytes), the number of dimensions, each
 //! dimension as a big-endian 32-bit number, then the values.
 
-use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
 use super::{Source, Stored};
+use crate::storage::open_on_disk;
 use crate::{Error, ErrorKind, Place, Result};
 
 /// More than any set that is kept whole in memory should have.
@@ -120,11 +120,7 @@ fn is_fashion(images: &Path) -> bool {
 /// The dimensions and values of an IDX file of unsigned bytes.
 fn read_idx(path: &Path) -> Result<(Vec<u32>, Vec<u8>)> {
     let at = |kind: ErrorKind| Error::at(path, kind);
-    let open_error = |e: std::io::Error| match e.kind() {
-        std::io::ErrorKind::NotFound => at(ErrorKind::Missing),
-        _ => at(e.into()),
-    };
-    let mut file = File::open(path).map_err(open_error)?;
+    let mut file = open_on_disk(path).map_err(at)?;
     let size = file.metadata().map_err(|e| at(e.into()))?.len();
     let mut magic = Vec::new();
     file.by_ref().take(2).read_to_end(&mut magic).map_err(|e| at(e.into()))?;

@@ -236,7 +236,8 @@ struct Entry {
     is_folder: bool,
 }
 
-/// What is in `folder`, links followed, sorted by name, without hidden names, broken links and devices.
+/// What is in `folder`, links followed, sorted by name, without hidden names. Pipes, devices and links that lead nowhere are there if they are
+/// named like images: reading them is an error, and leaving them out would be a loss that nobody is told of.
 fn entries(folder: &Path) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(folder).map_err(|e| Error::at(folder, e))? {
@@ -252,8 +253,8 @@ fn entries(folder: &Path) -> Result<Vec<Entry>> {
         } else {
             Some(kind)
         };
-        if let Some(target) = target.filter(|t| t.is_dir() || t.is_file()) {
-            entries.push(Entry { name, is_folder: target.is_dir() });
+        if target.is_some_and(|t| t.is_dir() || t.is_file()) || has_image_extension(&name) {
+            entries.push(Entry { name, is_folder: target.is_some_and(|t| t.is_dir()) });
         }
     }
     entries.sort_unstable_by(|a, b| a.name.as_encoded_bytes().cmp(b.name.as_encoded_bytes()));

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 
 /// A file without a cursor.
 #[derive(Debug)]
@@ -23,11 +23,7 @@ enum Inner {
 impl PositionedFile {
     /// Opens the file at `path` on a disk for reading.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        // Opening a pipe would wait for somebody to write into it.
-        if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-            return Err(Error::at(path, ErrorKind::NotADataSet("this is no file".into())));
-        }
-        File::open(path).map(Self::new).map_err(|e| Error::at(path, super::missing_or(e)))
+        super::open_on_disk(path).map(Self::new).map_err(|kind| Error::at(path, kind))
     }
 
     /// Takes an open file.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// The operations of a commit. [`Machine`] is the one that runs use; tests have one whose operations fail.
 pub(crate) trait Disk: Send {
-    /// Makes a folder and those above it, where they are missing.
+    /// Makes a folder in one that is there.
     fn make_folder(&self, path: &Path) -> io::Result<()>;
     /// Writes a new file; it is not yet safe.
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
@@ -24,7 +24,7 @@ pub(crate) struct Machine;
 
 impl Disk for Machine {
     fn make_folder(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
+        fs::create_dir(path)
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {

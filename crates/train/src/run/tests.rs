@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress as BurnProgress};
@@ -227,6 +227,54 @@ fn a_loader_that_dies_or_stalls_is_a_named_error_and_the_run_goes_on_without_it(
             assert!(checkpoint.file("").ends_with("step-0000000018"), "{checkpoint:?}");
         }
         run_plan(&plan, &options, Vec::new()).unwrap();
+        assert!(last(&out) == last(&whole), "{name}");
+    }
+}
+
+/// Set while a picture of [`a_run_whose_images_do_not_come_stops_when_it_is_asked`] is waited for.
+static WAITED_FOR: AtomicBool = AtomicBool::new(false);
+
+#[test]
+fn a_run_whose_images_do_not_come_stops_when_it_is_asked_and_goes_on_from_there() {
+    let place = tempfile::tempdir().unwrap();
+    for (name, settings) in [("a step", &[][..]), ("within a step", &[("accumulate", "18")][..])] {
+        let plan = plan(settings);
+        let last = |out: &Path| std::fs::read(out.join("last.safetensors")).unwrap();
+        let whole = place.path().join("whole").join(name);
+        run_plan(&plan, &options(&whole), Vec::new()).unwrap();
+        let out = place.path().join(name);
+        WAITED_FOR.store(false, Ordering::Relaxed);
+        let stalls: fn() = || {
+            WAITED_FOR.store(true, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_secs(2));
+        };
+        {
+            let options = options(&out);
+            let (folder, found) = RunFolder::open(Some(&out), &plan.recipe, false).unwrap();
+            let train = loader(&plan, &plan.train, Order::Shuffled, None, &options).unwrap();
+            let faulty = Faulty { sound: plan.train.clone(), reads: AtomicUsize::new(0), fault: stalls };
+            let train = Loader::new(Arc::new(faulty), train.config().clone()).unwrap();
+            let valid = loader(&plan, &plan.valid, Order::Sequential, None, &options).unwrap();
+            let stop = options.stop.clone();
+            let asks = std::thread::spawn(move || {
+                while !WAITED_FOR.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                stop.stop();
+            });
+            let error = fit(&plan, &options, (train, valid), (&folder, found), Vec::new()).unwrap_err();
+            asks.join().unwrap();
+            let Error::Interrupted { step, .. } = error else { panic!("{error}") };
+            let newest = Checkpoints::new(folder.checkpoints(), Box::new(Machine)).newest().unwrap();
+            let saved = newest.checkpoint.unwrap().file("");
+            assert!(saved.ends_with(format!("step-{step:010}")), "{name}: {saved:?}");
+            // The picture was waited for in the second epoch.
+            assert!(
+                step >= plan.train.len().div_ceil(BATCH * plan.recipe.accumulate) as u64,
+                "{name}: {step}"
+            );
+        }
+        run_plan(&plan, &options(&out), Vec::new()).unwrap();
         assert!(last(&out) == last(&whole), "{name}");
     }
 }
