@@ -31,8 +31,7 @@ pub struct Mistake {
 
 /// Runs the model over everything `loader` has and keeps the `mistakes` worst mistakes.
 ///
-/// The model must not be on an autodiff device: there, batch normalization would learn. `progress` is
-/// called after each batch with the number of samples done.
+/// `progress` is called after each batch with the number of samples done.
 ///
 /// # Errors
 ///
@@ -61,12 +60,13 @@ pub fn evaluate_at(
     let classes = file.class_names.len();
     let mut tally = Tally::new(classes);
     let mut worst: Vec<Mistake> = Vec::new();
+    let network = file.model.clone().prepare_for_inference();
     for batch in loader.iter() {
         let batch = batch.map_err(|e| Error::Loader(e.to_string()))?;
         let device = |e: String| Error::Device(e);
         let targets = batch.targets.into_data().convert::<i64>();
         let targets = targets.try_to_vec::<i64>().map_err(|e| device(format!("{e:?}")))?;
-        let logits = test_time.logits(&file.model, batch.images).into_data();
+        let logits = test_time.logits(&network, batch.images).into_data();
         let logits = logits.try_to_vec::<f32>().map_err(|e| device(format!("{e:?}")))?;
         let samples = targets.iter().zip(&batch.indices).zip(&batch.counts);
         for (row, ((&target, &index), &counts)) in logits.chunks_exact(classes).zip(samples) {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
 use pyrograph_data::Image;
+use pyrograph_model::Prepared;
 
 use crate::{Error, ModelFile, Result, TestTime};
 
@@ -11,6 +12,7 @@ use crate::{Error, ModelFile, Result, TestTime};
 #[derive(Debug, Clone)]
 pub struct Predictor {
     file: ModelFile,
+    network: Prepared,
     device: Device,
     test_time: TestTime,
 }
@@ -39,7 +41,8 @@ impl Predictor {
     /// A predictor of a model whose network is on `device`.
     #[must_use]
     pub fn new(file: ModelFile, device: &Device) -> Self {
-        Self { file, device: device.clone(), test_time: TestTime::default() }
+        let network = file.model.clone().prepare_for_inference();
+        Self { file, network, device: device.clone(), test_time: TestTime::default() }
     }
 
     /// The same predictor with the answers of `test_time`.
@@ -76,7 +79,7 @@ impl Predictor {
             preprocess.normalize_into(preprocess.apply(image).pixels(), out);
         }
         let input = Tensor::<4>::from_data(TensorData::new(values, shape), &self.device);
-        let probabilities = softmax(self.test_time.logits(&self.file.model, input), 1);
+        let probabilities = softmax(self.test_time.logits(&self.network, input), 1);
         let probabilities =
             probabilities.into_data().try_to_vec::<f32>().map_err(|e| Error::Device(format!("{e:?}")))?;
         if probabilities.iter().any(|p| !p.is_finite()) {

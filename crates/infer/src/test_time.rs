@@ -4,7 +4,7 @@ use std::f64::consts::LN_2;
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::log_softmax;
-use pyrograph_model::{Model, on_compute_thread};
+use pyrograph_model::Prepared;
 
 /// What a network is shown of a picture before it answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,18 +20,18 @@ pub enum TestTime {
 }
 
 impl TestTime {
-    /// What `model` says of `images`, `[batch, channels, height, width]`: values `[batch, classes]`, whose softmax is the probability of each
+    /// What `network` says of `images`, `[batch, channels, height, width]`: values `[batch, classes]`, whose softmax is the probability of each
     /// class. As they are these are the network's own; with mirror images they are the logarithms of the mean probabilities.
     #[must_use]
-    pub fn logits(self, model: &Model, images: Tensor<4>) -> Tensor<2> {
-        on_compute_thread(&images.device(), || match self {
-            Self::AsIs => model.forward(images),
+    pub fn logits(self, network: &Prepared, images: Tensor<4>) -> Tensor<2> {
+        match self {
+            Self::AsIs => network.forward(images),
             Self::Flip => {
-                let itself = log_softmax(model.forward(images.clone()), 1);
-                let mirrored = log_softmax(model.forward(images.flip([3])), 1);
+                let itself = log_softmax(network.forward(images.clone()), 1);
+                let mirrored = log_softmax(network.forward(images.flip([3])), 1);
                 ln_mean(itself, mirrored)
             }
-        })
+        }
     }
 }
 

@@ -4,12 +4,13 @@ use burn::tensor::Device;
 
 use crate::is_host;
 #[cfg(feature = "flex")]
-use crate::{noise, precision};
+use crate::{noise, precision, prepared};
 
 /// Runs `work` on one of the threads that compute for `device`, if those are the processor's: its many short operations then need not wake a thread
 /// each, which takes as long as the operations themselves where images are few. On other devices it runs where it is.
 ///
-/// What [`noise::of_step`] and [`with_products_in`](crate::with_products_in) have set for this thread goes along; other thread-locals do not.
+/// What [`noise::of_step`], [`with_products_in`](crate::with_products_in) and a [`Prepared`](crate::Prepared) network have set for this thread
+/// goes along; other thread-locals do not.
 pub fn on_compute_thread<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
     if cfg!(feature = "flex") && is_host(&device.clone().inner()) { on_pool(work) } else { work() }
 }
@@ -21,10 +22,13 @@ fn on_pool<R>(work: impl FnOnce() -> R) -> R {
 
 #[cfg(feature = "flex")]
 fn on_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    let here = (noise::state(), precision::products());
+    let (noise, products, folded) = (noise::state(), precision::products(), prepared::kept());
     let (result, noise) = rayon::scope(|_| {
         // The thread may be waiting for operations of other such work, which goes on with what it has set.
-        let _before = Restore::new(here);
+        let _before = Restore(noise::state(), precision::products());
+        let _folded_before = prepared::Restore(prepared::set(folded));
+        noise::set_state(noise);
+        precision::set_products(products);
         (work(), noise::state())
     });
     noise::set_state(noise);
@@ -34,16 +38,6 @@ fn on_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
 /// What a thread had set before, for when this is dropped.
 #[cfg(feature = "flex")]
 struct Restore(noise::State, precision::Products);
-
-#[cfg(feature = "flex")]
-impl Restore {
-    fn new((noise, products): (noise::State, precision::Products)) -> Self {
-        let before = Self(noise::state(), precision::products());
-        noise::set_state(noise);
-        precision::set_products(products);
-        before
-    }
-}
 
 #[cfg(feature = "flex")]
 impl Drop for Restore {

@@ -7,7 +7,7 @@
 //! 3. [`ModelConfig`] and [`Model`]: the closed set of them, by name, and as serde data.
 //! 4. [`Segmenter`]: a class for every pixel. [`Fcos`]: boxes. Both stand on feature maps of the networks above.
 //! 5. [`named_tensors`] and [`load_tensors`]: weights out and in, strictly.
-//! 6. [`summarize`]: the layer table. [`cross_entropy`]: the loss. [`parse_device`]: where tensors live.
+//! 6. [`Prepared`]: a network that only answers. [`summarize`]: the layer table. [`cross_entropy`]: the loss. [`parse_device`]: where tensors live.
 //!
 //! Networks are plain `Tensor<D>` code. In Burn 0.22 the backend is no type parameter: features compile backends in, and
 //! the [`Device`](burn::tensor::Device) given to `init` picks one at run time. A network made on `device.autodiff()`
@@ -36,6 +36,7 @@ mod ops;
 mod params;
 mod position;
 mod precision;
+mod prepared;
 mod regnet;
 mod resnet;
 mod segmentation;
@@ -71,6 +72,7 @@ pub use params::{
 };
 pub use position::{fit_image_size, resize_position_embedding};
 pub use precision::with_products_in;
+pub use prepared::Prepared;
 pub use regnet::{RegNet, RegNetConfig};
 pub use resnet::{ResNet, ResNetConfig, Stem};
 pub use segmentation::{SegmentationConfig, SegmentationNetwork, Segmenter};

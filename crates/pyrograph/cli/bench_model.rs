@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use pyrograph::burn::module::Module;
 use pyrograph::burn::optim::momentum::MomentumConfig;
 use pyrograph::burn::optim::{GradientsParams, SgdConfig};
 use pyrograph::burn::tensor::{Device, Distribution, Int, Tensor};
@@ -218,8 +217,8 @@ impl Bench {
 
     /// Images a second of answers.
     fn infer(&self, seconds: f64) -> Result<f64> {
-        let (model, images) = (self.model.valid(), self.images.clone().inner());
-        self.rate(seconds, || model.forward(images.clone()).try_into_data().map(drop))
+        let (network, images) = (self.model.clone().prepare_for_inference(), self.images.clone().inner());
+        self.rate(seconds, || network.forward(images.clone()).try_into_data().map(drop))
     }
 
     /// Images a second of a step that is made again and again: by the median of its times, for others may use the machine, too.

@@ -8,6 +8,7 @@ use super::{Activation, BatchNorm2d};
 use crate::init::{Draw, InitRng};
 use crate::ops::{convolve, convolve_with_function};
 use crate::precision::{rounded, widened};
+use crate::prepared::folded;
 use crate::trace::{self, Event};
 
 /// Configuration of a [`Conv2d`] with square kernels, PyTorch's defaults and no bias.
@@ -153,12 +154,14 @@ impl Conv2d {
             return activation.forward(norm.forward(self.forward(input)));
         }
         let (input, options) = self.padded(input);
-        let (scale, shift) = norm.scale_and_shift(&device);
-        let bias = match &self.bias {
-            Some(bias) => bias.val() * scale.clone() + shift,
-            None => shift,
-        };
-        let weight = self.weight.val() * scale.reshape([-1, 1, 1, 1]);
+        let (weight, bias) = folded((self.weight.id, norm.weight.id), || {
+            let (scale, shift) = norm.scale_and_shift(&device);
+            let bias = match &self.bias {
+                Some(bias) => bias.val() * scale.clone() + shift,
+                None => shift,
+            };
+            (self.weight.val() * scale.reshape([-1, 1, 1, 1]), bias)
+        });
         let output = match activation.pointwise() {
             Some(function) => convolve_with_function(input, weight, bias, function, options),
             None => activation.forward(convolve(input, weight, Some(bias), options)),

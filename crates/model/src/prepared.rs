@@ -1,0 +1,150 @@
+//! Networks whose weights stay as they are, for answers.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::module::{Module, ParamId};
+use burn::tensor::Tensor;
+
+use crate::{Model, on_compute_thread};
+
+/// A network that answers and does not learn: [`Model::prepare_for_inference`].
+///
+/// What a normalization does to the channels of a convolution is done to its kernels once, with the first answer, and not for every
+/// answer; they are kept beside the weights, so that memory for weights about doubles where all convolutions are normalized. Clones share
+/// them.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    model: Model,
+    folded: Arc<Folded>,
+}
+
+impl Model {
+    /// The network for answers. It is taken off an autodiff device, where it would learn statistics.
+    #[must_use]
+    pub fn prepare_for_inference(self) -> Prepared {
+        Prepared { model: self.valid(), folded: Arc::default() }
+    }
+}
+
+impl Prepared {
+    /// As [`Model::forward`], and its numbers: folded kernels are what [`Model`] multiplies with as well where nothing learns.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[batch, channels, height, width]`
+    /// - logits: `[batch, classes]`
+    #[must_use]
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        on_compute_thread(&images.device(), || {
+            let _before = Restore(set(Some(self.folded.clone())));
+            self.model.forward(images)
+        })
+    }
+
+    /// The network.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+}
+
+/// Kernels `[outputs, inputs / groups, kernel, kernel]` and biases `[outputs]` of convolutions with the normalizations that follow.
+#[derive(Debug, Default)]
+pub(crate) struct Folded(Mutex<HashMap<(ParamId, ParamId), (Tensor<4>, Tensor<1>)>>);
+
+thread_local! {
+    /// Those of the network that answers on this thread.
+    static FOLDED: RefCell<Option<Arc<Folded>>> = const { RefCell::new(None) };
+}
+
+/// Those of this thread.
+pub(crate) fn kept() -> Option<Arc<Folded>> {
+    FOLDED.with_borrow(Clone::clone)
+}
+
+/// Sets those of this thread, and tells what they were before.
+pub(crate) fn set(folded: Option<Arc<Folded>>) -> Option<Arc<Folded>> {
+    FOLDED.replace(folded)
+}
+
+/// Sets what there was before, also where work panics.
+pub(crate) struct Restore(pub(crate) Option<Arc<Folded>>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        set(self.0.take());
+    }
+}
+
+/// What `fold` gives for the convolution and the normalization with these weights; what it gave before, where a prepared network answers.
+pub(crate) fn folded(
+    of: (ParamId, ParamId),
+    fold: impl FnOnce() -> (Tensor<4>, Tensor<1>),
+) -> (Tensor<4>, Tensor<1>) {
+    let Some(kept) = kept() else { return fold() };
+    let lock = || kept.0.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(there) = lock().get(&of) {
+        return there.clone();
+    }
+    // Not under the lock: while this thread waits for others, it may be given the work of another answer.
+    let folded = fold();
+    lock().entry(of).or_insert(folded).clone()
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::{InputShape, ModelConfig};
+
+    #[test]
+    fn a_prepared_network_answers_bit_for_bit_as_before_and_folds_once() {
+        let device = Device::flex().autodiff();
+        let input = InputShape { channels: 3, height: 64, width: 64 };
+        for name in ["mobilenet_v3_small", "resnet18", "small_cnn", "squeezenet1_1"] {
+            let Ok(config) = ModelConfig::from_name(name, input, 5) else { panic!("{name}") };
+            let network = config.init(3, &device);
+            let values = Tensor::arange(0..2 * 3 * 64 * 64, &device).float().sin().reshape([2, 3, 64, 64]);
+            let images = values.inner();
+            let answer = |logits: Tensor<2>| logits.into_data().try_to_vec::<f32>().unwrap();
+            let before = answer(network.valid().forward(images.clone()));
+            let prepared = network.prepare_for_inference();
+            for _ in 0..2 {
+                assert_eq!(answer(prepared.clone().forward(images.clone())), before, "{name}");
+            }
+            let folds = prepared.folded.0.lock().unwrap().len();
+            let all_folds = [("mobilenet_v3_small", 34), ("resnet18", 20)];
+            if let Some((_, expected)) = all_folds.iter().find(|(known, _)| *known == name) {
+                assert_eq!(folds, *expected, "{name}");
+            }
+            assert!(kept().is_none(), "this thread has none of its own");
+        }
+    }
+
+    #[test]
+    fn two_networks_with_the_same_ids_keep_their_own() {
+        let device = Device::flex();
+        let input = InputShape { channels: 1, height: 16, width: 16 };
+        let network = ModelConfig::from_name("small_cnn", input, 3).unwrap().init(0, &device);
+        let other = network.clone().map(&mut Twice);
+        let images = Tensor::<4>::ones([1, 1, 16, 16], &device);
+        let [first, second] = [network.prepare_for_inference(), other.prepare_for_inference()];
+        let plain = second.model().forward(images.clone());
+        let _ = first.forward(images.clone());
+        assert_eq!(second.forward(images).into_data(), plain.into_data());
+    }
+
+    struct Twice;
+    impl burn::module::ModuleMapper for Twice {
+        fn map_float<const D: usize>(
+            &mut self,
+            param: burn::module::Param<Tensor<D>>,
+        ) -> burn::module::Param<Tensor<D>> {
+            let (id, value, mapper) = param.consume();
+            burn::module::Param::from_mapped_value(id, value * 2.0, mapper)
+        }
+    }
+}
