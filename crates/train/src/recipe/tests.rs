@@ -1,0 +1,114 @@
+//! Recipes as they are written, set and refused.
+
+use super::*;
+
+#[test]
+fn a_recipe_survives_the_round_trip_through_toml() {
+    let recipe = Recipe {
+        schedule: ScheduleRecipe::Step { every_epochs: 3.0, gamma: 0.5, warmup_epochs: 0.0 },
+        stop: StopRecipe { accuracy: Some(0.93), ..StopRecipe::default() },
+        ..Recipe::default()
+    };
+    let again = Recipe::parse(&recipe.to_toml().unwrap()).unwrap();
+    assert_eq!(again, recipe);
+    assert_eq!(again.fingerprint().unwrap(), recipe.fingerprint().unwrap());
+}
+
+#[test]
+fn what_is_no_file_or_too_long_for_a_recipe_is_not_read() {
+    let place = tempfile::tempdir().unwrap();
+    let long = place.path().join("long.toml");
+    std::fs::write(&long, vec![b'#'; 1 << 20]).unwrap();
+    assert_eq!(Recipe::load(&long).unwrap(), Recipe::default());
+    std::fs::write(&long, vec![b'#'; (1 << 20) + 1]).unwrap();
+    for (path, says) in [(place.path(), "not a file"), (&long, "too many")] {
+        let error = Recipe::load(path).unwrap_err().to_string();
+        assert!(error.contains(says) && error.contains(path.to_str().unwrap()), "{error}");
+    }
+}
+
+#[test]
+fn a_difference_names_each_setting_with_both_values() {
+    let here = Recipe::default();
+    assert_eq!(here.difference(&here).unwrap(), "");
+    let there = here.set("optim.lr", "0.5").unwrap().set("ema", "0.9").unwrap();
+    let difference = here.difference(&there).unwrap();
+    assert_eq!(difference, "  ema: 0.9 there, not set here\n  optim.lr: 0.5 there, 0.05 here");
+}
+
+#[test]
+fn an_empty_recipe_is_the_default() {
+    assert_eq!(Recipe::parse("").unwrap(), Recipe::default());
+}
+
+#[test]
+fn a_misspelt_key_is_refused_with_the_nearest_name() {
+    let error = Recipe::parse("epoch = 3").unwrap_err().to_string();
+    assert!(error.contains("unknown field `epoch`"), "{error}");
+    assert!(error.ends_with("did you mean `epochs`?"), "{error}");
+    let error = Recipe::parse("[optim]\nmomentun = 0.9").unwrap_err().to_string();
+    assert!(error.ends_with("did you mean `momentum`?"), "{error}");
+    let error = Recipe::parse("[schedule]\nkind = \"cosin\"").unwrap_err().to_string();
+    assert!(error.ends_with("did you mean `cosine`?"), "{error}");
+}
+
+#[test]
+fn set_reaches_every_part_and_names_the_key_it_refuses() {
+    let recipe = Recipe::default();
+    assert_eq!(recipe.set("optim.lr", "1").unwrap().optim.lr, 1.0);
+    assert_eq!(recipe.set("model", "resnet18").unwrap().model, "resnet18");
+    assert_eq!(recipe.set("data.size", "64").unwrap().data.size, Some(64));
+    assert_eq!(recipe.set("stop.accuracy", "1").unwrap().stop.accuracy, Some(1.0));
+    assert_eq!(
+        recipe.set("schedule.kind", "constant").unwrap().schedule,
+        ScheduleRecipe::Constant { warmup_epochs: 0.5 }
+    );
+    let error = recipe.set("optim.lrr", "1").unwrap_err().to_string();
+    assert!(error.contains("--set optim.lrr=1") && error.contains("`lr`"), "{error}");
+    let error = recipe.set("lr", "1").unwrap_err().to_string();
+    assert!(error.contains("`optim.lr`"), "{error}");
+    let error = recipe.set("epochs.x", "1").unwrap_err().to_string();
+    assert!(error.contains("`epochs` is a value"), "{error}");
+}
+
+#[test]
+fn another_optimizer_brings_its_usual_numbers() {
+    let recipe = Recipe::default();
+    let adam = recipe.set("optim.kind", "adamw").unwrap();
+    assert_eq!((adam.optim.lr, adam.optim.weight_decay), (1e-3, 0.05));
+    assert_eq!(Recipe::parse("[optim]\nkind = \"adamw\"").unwrap(), adam);
+    let chosen = recipe.set("optim.lr", "0.3").unwrap().set("optim.kind", "lion").unwrap();
+    assert_eq!((chosen.optim.lr, chosen.optim.betas), (0.3, [0.9, 0.99]));
+    let error = recipe.set("optim.kind", "adamm").unwrap_err().to_string();
+    assert!(error.contains("did you mean `adam`"), "{error}");
+}
+
+#[test]
+fn values_out_of_range_are_refused_by_name() {
+    for (key, value) in [
+        ("epochs", "0"),
+        ("batch", "0"),
+        ("optim.lr", "0.0"),
+        ("optim.lr", "nan"),
+        ("optim.momentum", "1.0"),
+        ("optim.betas", "[0.9, 1.0]"),
+        ("optim.eps", "0.0"),
+        ("ema", "1.0"),
+        ("optim.clip_norm", "0.0"),
+        ("optim.clip_adaptive", "0.0"),
+        ("distill.weight", "0.0"),
+        ("distill.temperature", "0.0"),
+        ("data.start_size", "3"),
+        ("label_smoothing", "1.5"),
+        ("data.valid_fraction", "1.0"),
+        ("data.size", "3"),
+        ("data.channels", "2"),
+        ("data.repeats", "0"),
+        ("stop.accuracy", "93"),
+        ("mix.cutmix", "-1.0"),
+        ("schedule.warmup_epochs", "-1.0"),
+    ] {
+        let error = Recipe::default().set(key, value).unwrap_err().to_string();
+        assert!(error.contains(&format!("`{key}`")), "{key}={value}: {error}");
+    }
+}
