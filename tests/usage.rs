@@ -1,0 +1,104 @@
+//! The program in the hands of people: commands given again, slips of the pen, and what is told of them.
+
+// Clippy takes only the `#[test]` functions for tests, not what they call.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+#[cfg(unix)]
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use image::{Rgb, RgbImage};
+use tempfile::TempDir;
+
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pyrograph"));
+    command.args(arguments).current_dir(folder).stdin(Stdio::null());
+    command
+}
+
+fn pyrograph(folder: &Path, arguments: &[&str]) -> Ran {
+    let output = command(folder, arguments).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ran { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+}
+
+/// Runs and expects that it works.
+#[track_caller]
+fn works(folder: &Path, arguments: &[&str]) -> String {
+    let ran = pyrograph(folder, arguments);
+    assert_eq!(ran.code, Some(0), "{arguments:?}: {}{}", ran.stdout, ran.stderr);
+    ran.stdout
+}
+
+/// Runs and expects exit code 1 and an error that has every one of `parts`.
+#[track_caller]
+fn refused(folder: &Path, arguments: &[&str], parts: &[&str]) -> String {
+    let ran = pyrograph(folder, arguments);
+    assert_eq!(ran.code, Some(1), "{arguments:?}: {}{}", ran.stdout, ran.stderr);
+    for part in parts {
+        assert!(ran.stderr.contains(part), "{arguments:?}: no `{part}` in: {}", ran.stderr);
+    }
+    ran.stderr
+}
+
+/// A place with two classes of small pictures in `photos`.
+fn place() -> TempDir {
+    let place = tempfile::tempdir().unwrap();
+    for (class, color) in [("red", [200, 20, 20]), ("blue", [20, 20, 200])] {
+        let folder = place.path().join("photos").join(class);
+        fs::create_dir_all(&folder).unwrap();
+        for n in 0..10 {
+            let picture =
+                RgbImage::from_fn(12, 10, |x, _| Rgb(color.map(|v: u8| v.wrapping_add(x as u8 + n))));
+            picture.save(folder.join(format!("{n}.png"))).unwrap();
+        }
+    }
+    place
+}
+
+/// Training that is short.
+const TRAIN: [&str; 7] = ["train", "photos", "--model", "linear", "--batch", "4", "--epochs=2"];
+
+/// [`TRAIN`] with more.
+fn train<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&TRAIN, more].concat()
+}
+
+/// Starts a training that is long, waits until it learns, sends it a signal, and tells how it ended.
+#[cfg(unix)]
+fn signalled(folder: &Path, mut command: Command, signal: &str) -> (Option<i32>, String) {
+    let mut child =
+        command.current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().starts_with("epoch")), "no epoch was made");
+    let id = child.id().to_string();
+    Command::new("kill").args([signal, &id]).status().unwrap();
+    for _ in said {}
+    let ended = child.wait_with_output().unwrap();
+    (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_terminal_that_closes_stops_a_run_as_a_signal_does_unless_nohup_is_asked_for() {
+    let place = place();
+    let long = ["train", "photos", "--model", "linear", "--batch", "4", "--threads", "1", "--out"];
+    let stopped = command(place.path(), &[&long[..], &["run", "--epochs", "100000"]].concat());
+    let (code, said) = signalled(place.path(), stopped, "-HUP");
+    assert_eq!(code, Some(75), "{said}");
+    assert!(said.contains("the same command goes on") && place.path().join("run/checkpoints").is_dir(), "{said}");
+
+    let mut kept = Command::new("sh");
+    kept.args(["-c", "trap '' HUP; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_pyrograph")]);
+    kept.args(long).args(["kept", "--epochs", "40"]);
+    let (code, said) = signalled(place.path(), kept, "-HUP");
+    assert_eq!(code, Some(0), "{said}");
+}
