@@ -102,3 +102,15 @@ fn a_terminal_that_closes_stops_a_run_as_a_signal_does_unless_nohup_is_asked_for
     let (code, said) = signalled(place.path(), kept, "-HUP");
     assert_eq!(code, Some(0), "{said}");
 }
+
+#[test]
+fn fresh_writes_over_nothing_and_says_what_to_do() {
+    let place = place();
+    works(place.path(), &train(&["--out", "run"]));
+    let metrics = || fs::read_to_string(place.path().join("run/metrics.jsonl")).unwrap();
+    let before = metrics();
+    let says = ["run: ", "not empty", "another with --out", "leave --out away"];
+    refused(place.path(), &train(&["--out", "run", "--fresh"]), &says);
+    assert_eq!(metrics(), before);
+    assert!(works(place.path(), &train(&["--fresh"])).contains("Run folder runs"));
+}

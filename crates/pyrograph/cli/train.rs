@@ -110,7 +110,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "RUN_FOLDER")]
     out: Option<PathBuf>,
 
-    /// Begin anew, also where a run of the same recipe was stopped
+    /// Begin anew in a new folder, also where a run of the same recipe was stopped; a folder with a run in it is never written over
     #[arg(long)]
     fresh: bool,
 

@@ -374,8 +374,10 @@ fn go_on(state: TrainState, folder: &RunFolder, options: &RunOptions) -> Result<
     };
     let state = state.restored(&checkpoint)?;
     let progress = &state.progress;
+    // With an --out there is no other folder to begin in.
+    let anew = if options.out.is_some() { "another --out" } else { "--fresh" };
     say(format!(
-        "Going on from step {}, batch {} of epoch {} (another run from the beginning: --fresh)",
+        "Going on from step {}, batch {} of epoch {} (another run from the beginning: {anew})",
         progress.step,
         progress.position.batch + 1,
         progress.epoch(),

@@ -95,15 +95,15 @@ impl RunFolder {
     }
 
     /// The folder for a run of `recipe`, locked: `out`, which is new or has a run of this recipe. Without `out` a folder below `runs`: that of
-    /// the newest run of this recipe that was stopped, otherwise a new one. With `fresh` always a new one.
+    /// the newest run of this recipe that was stopped, otherwise a new one. With `fresh` always a new one: then an `out` with a run in it is refused.
     ///
     /// # Errors
     ///
     /// When the folder has a run of another recipe or something else in it, another process trains into it, or it cannot be made or written.
     pub fn open(out: Option<&Path>, recipe: &Recipe, fresh: bool) -> Result<(Self, Found)> {
         if let Some(path) = out {
-            if !fresh && path.join("recipe.toml").is_file() {
-                return Self::reopen(path, recipe);
+            if path.join("recipe.toml").is_file() {
+                return if fresh { Err(overwrites(path)) } else { Self::reopen(path, recipe) };
             }
         } else if !fresh {
             for path in stopped(Path::new("runs"), &recipe.model, recipe)? {
@@ -300,6 +300,15 @@ pub(crate) fn read_metrics(path: &Path) -> Result<Metrics> {
 
 fn failure(path: &Path, reason: &str) -> Error {
     Error::RunFolder { path: path.to_owned(), reason: reason.to_owned() }
+}
+
+/// What is said of `--fresh` with a folder that is taken.
+fn overwrites(path: &Path) -> Error {
+    failure(
+        path,
+        "the run folder is not empty, and --fresh writes over nothing; nothing was changed, choose another with --out, or leave --out \
+         away for a new one below runs/",
+    )
 }
 
 fn claim(path: &Path) -> Result<PathBuf> {
