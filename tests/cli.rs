@@ -579,7 +579,9 @@ fn weights_of_others_become_a_model_file() {
     let predicted = pyrograph(place.path(), &["predict", "x.safetensors", "photos/red/0.png"]);
     assert_eq!(predicted.code, Some(0), "{}", predicted.stderr);
     assert!(!place.path().join("x").exists());
-    let bytes_as_mean = [&run[..], &["--mean", "123.7,116.3,103.5"]].concat();
+    refused(place.path(), &run, &["x.safetensors", "such a file already"]);
+    let mut bytes_as_mean = [&run[..], &["--mean", "123.7,116.3,103.5"]].concat();
+    bytes_as_mean[5] = "y.safetensors";
     refused(place.path(), &bytes_as_mean, &["--mean", "divide"]);
     #[cfg(unix)]
     {

@@ -94,7 +94,10 @@ fn a_terminal_that_closes_stops_a_run_as_a_signal_does_unless_nohup_is_asked_for
     let stopped = command(place.path(), &[&long[..], &["run", "--epochs", "100000"]].concat());
     let (code, said) = signalled(place.path(), stopped, "-HUP");
     assert_eq!(code, Some(75), "{said}");
-    assert!(said.contains("the same command goes on") && place.path().join("run/checkpoints").is_dir(), "{said}");
+    assert!(
+        said.contains("the same command goes on") && place.path().join("run/checkpoints").is_dir(),
+        "{said}"
+    );
 
     let mut kept = Command::new("sh");
     kept.args(["-c", "trap '' HUP; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_pyrograph")]);

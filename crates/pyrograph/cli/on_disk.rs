@@ -15,6 +15,14 @@ pub(crate) fn refuse_output_address(out: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Refuses to write over a file: it may be all that is left of a long training.
+pub(crate) fn refuse_existing(out: &Path) -> Result<()> {
+    if out.exists() {
+        bail!("{}: there is such a file already; nothing was changed, choose another file", out.display());
+    }
+    Ok(())
+}
+
 /// Refuses an address where only files and folders on a disk are read.
 pub(crate) fn refuse_input_address(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
