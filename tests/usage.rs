@@ -117,3 +117,14 @@ fn fresh_writes_over_nothing_and_says_what_to_do() {
     assert_eq!(metrics(), before);
     assert!(works(place.path(), &train(&["--fresh"])).contains("Run folder runs"));
 }
+
+#[test]
+fn a_run_goes_on_however_the_path_of_its_images_is_written() {
+    let place = place();
+    works(place.path(), &train(&["--out", "run"]));
+    let absolute = place.path().join("photos");
+    for path in ["photos/", "./photos", "photos/../photos", absolute.to_str().unwrap()] {
+        let again = [&["train", path], &TRAIN[2..], &["--out", "run"]].concat();
+        assert!(works(place.path(), &again).contains("The run is over"), "{path}");
+    }
+}

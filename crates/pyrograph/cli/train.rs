@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use pyrograph::train::{
-    Plan, Recipe, RunFolder, RunOptions, SaveEvery, ShippedRecipe, largest_batch, run_plan,
+    DataRecipe, Plan, Recipe, RunFolder, RunOptions, SaveEvery, ShippedRecipe, largest_batch, run_plan,
 };
 
 use super::data::refuse_inside;
@@ -255,7 +255,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
     if args.tui && !cfg!(feature = "tui") {
         bail!("this build has no full-screen display; rebuild with `--features tui`");
     }
-    recipe.data.path = fetched(&recipe.data.path)?;
+    // Tidied last: with a slash behind it a name of a known set is a path.
+    recipe.data.path = DataRecipe::tidy(&fetched(&recipe.data.path)?);
     if !recipe.start.weights.is_empty() {
         // Fetched now, where the progress can be seen; training finds it.
         weights_path(&recipe.start.weights)?;

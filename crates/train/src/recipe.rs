@@ -23,6 +23,7 @@
 mod keys;
 mod objective;
 mod optim;
+mod place;
 mod schedule;
 mod shipped;
 #[cfg(test)]
@@ -42,6 +43,7 @@ use sha2::{Digest, Sha256};
 use self::keys::{elsewhere, unknown_or, unknown_text};
 pub use self::objective::{DistillRecipe, LossKind};
 pub use self::optim::{OptimKind, OptimRecipe};
+use self::place::is_same_place;
 pub use self::schedule::{Pace, ScheduleRecipe};
 pub use self::shipped::ShippedRecipe;
 use crate::{Error, Result};
@@ -351,7 +353,8 @@ impl Recipe {
         Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// A line for each setting in which `other` differs: its key, its value there and here. Empty for equal recipes.
+    /// A line for each setting in which `other` differs: its key, its value there and here. Empty for equal recipes. Two paths of one place
+    /// are equal.
     ///
     /// # Errors
     ///
@@ -359,10 +362,16 @@ impl Recipe {
     pub fn difference(&self, other: &Self) -> Result<String> {
         let (here, there) = (self.settings()?, other.settings()?);
         let keys: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+        let is_same = |key: &str| match key {
+            "data.path" => is_same_place(&self.data.path, &other.data.path),
+            "start.weights" => is_same_place(&self.start.weights, &other.start.weights),
+            "distill.teacher" => is_same_place(&self.distill.teacher, &other.distill.teacher),
+            key => here.get(key) == there.get(key),
+        };
         let shown = |value: Option<&String>| value.map_or("not set", String::as_str).to_owned();
         let lines = keys
             .into_iter()
-            .filter(|key| here.get(*key) != there.get(*key))
+            .filter(|key| !is_same(key))
             .map(|key| format!("  {key}: {} there, {} here", shown(there.get(key)), shown(here.get(key))));
         Ok(lines.collect::<Vec<_>>().join("\n"))
     }

@@ -106,7 +106,7 @@ impl RunFolder {
                 return if fresh { Err(overwrites(path)) } else { Self::reopen(path, recipe) };
             }
         } else if !fresh {
-            for path in stopped(Path::new("runs"), &recipe.model, recipe)? {
+            for path in stopped(Path::new("runs"), &recipe.model, recipe) {
                 // One that another process trains into is not stopped.
                 if let Ok((folder, Found::Unfinished)) = Self::reopen(&path, recipe) {
                     return Ok((folder, Found::Unfinished));
@@ -326,10 +326,12 @@ fn claim(path: &Path) -> Result<PathBuf> {
 }
 
 /// Folders below `runs` with a run of `recipe` that may have been stopped, the newest first.
-fn stopped(runs: &Path, name: &str, recipe: &Recipe) -> Result<Vec<PathBuf>> {
-    let text = recipe.to_toml()?;
-    let same = |path: &PathBuf| fs::read_to_string(path.join("recipe.toml")).is_ok_and(|there| there == text);
-    Ok(called(runs, name).into_iter().filter(same).collect())
+fn stopped(runs: &Path, name: &str, recipe: &Recipe) -> Vec<PathBuf> {
+    let is_same = |path: &PathBuf| {
+        let there = read_recipe(&path.join("recipe.toml"));
+        there.and_then(|there| recipe.difference(&there)).is_ok_and(|difference| difference.is_empty())
+    };
+    called(runs, name).into_iter().filter(is_same).collect()
 }
 
 /// Folders below `runs` whose names are `name` and a number, the highest first.
@@ -461,8 +463,8 @@ mod tests {
             fs::create_dir(&path).unwrap();
             fs::write(path.join("recipe.toml"), recipe.to_toml().unwrap()).unwrap();
         }
-        let found = stopped(place.path(), "auto", &recipe).unwrap();
+        let found = stopped(place.path(), "auto", &recipe);
         assert_eq!(found, [place.path().join("auto-10"), place.path().join("auto-2")]);
-        assert!(stopped(&place.path().join("none"), "auto", &recipe).unwrap().is_empty());
+        assert!(stopped(&place.path().join("none"), "auto", &recipe).is_empty());
     }
 }

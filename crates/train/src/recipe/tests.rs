@@ -112,3 +112,37 @@ fn values_out_of_range_are_refused_by_name() {
         assert!(error.contains(&format!("`{key}`")), "{key}={value}: {error}");
     }
 }
+
+#[test]
+fn a_path_is_tidied_and_keeps_its_meaning() {
+    for (path, tidy) in [
+        ("photos/", "photos"),
+        ("./photos", "photos"),
+        (".//./a/b//", "a/b"),
+        ("/data/photos/", "/data/photos"),
+        ("../photos/", "../photos"),
+        ("s3://bucket/photos/", "s3://bucket/photos/"),
+        ("digits", "digits"),
+        ("digits/", "./digits"),
+        ("./digits", "./digits"),
+        ("./", "./"),
+        ("/", "/"),
+        ("", ""),
+    ] {
+        assert_eq!(DataRecipe::tidy(path), tidy, "{path}");
+        assert_eq!(DataRecipe::tidy(tidy), tidy, "{path}");
+    }
+}
+
+#[test]
+fn two_paths_of_one_place_are_no_difference() {
+    let place = tempfile::tempdir().unwrap();
+    std::fs::create_dir(place.path().join("digits")).unwrap();
+    let path = place.path().to_str().unwrap();
+    let at = |path: &str| Recipe::default().set("data.path", path).unwrap();
+    let same = |a: &str, b: &str| at(a).difference(&at(b)).unwrap().is_empty();
+    assert!(same(path, &format!("{path}/./digits/..")) && same("gone", "gone") && same(".", "./."));
+    assert!(!same(path, &format!("{path}/digits")) && !same("gone", "./gone") && !same("digits", "./digits"));
+    let weights = |path: &str| Recipe::default().set("start.weights", path).unwrap();
+    assert!(weights(path).difference(&weights(&format!("{path}/"))).unwrap().is_empty());
+}
