@@ -128,3 +128,20 @@ fn a_run_goes_on_however_the_path_of_its_images_is_written() {
         assert!(works(place.path(), &again).contains("The run is over"), "{path}");
     }
 }
+
+#[test]
+#[cfg(unix)]
+fn a_stopped_sweep_goes_on_with_the_same_command() {
+    let place = place();
+    let long = ["train", "photos", "--model", "linear", "--batch", "4", "--threads", "1", "--epochs"];
+    let sweep = [&long[..], &["200", "--sweep", "optim.lr=0.01,0.1"]].concat();
+    let (code, said) = signalled(place.path(), command(place.path(), &sweep), "-TERM");
+    assert_eq!(code, Some(75), "{said}");
+    let said = works(place.path(), &sweep);
+    assert!(said.contains("Sweep folder runs/sweep-1") && said.contains("Going on from step"), "{said}");
+    assert!(!place.path().join("runs/sweep-2").exists());
+    // One that is over is not gone on with.
+    let short = train(&["--sweep", "optim.lr=0.01,0.1"]);
+    works(place.path(), &short);
+    assert!(works(place.path(), &short).contains("Sweep folder runs/sweep-3"));
+}

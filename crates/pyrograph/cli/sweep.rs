@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use pyrograph::train::{Error, Recipe, RunFolder, RunOptions, list_runs, run as train};
+use pyrograph::train::{Error, Recipe, RunOptions, list_runs, open_sweep, run as train};
 
 use super::{runs, say};
 
@@ -43,13 +43,14 @@ fn variants(recipe: &Recipe, sweeps: &[String]) -> Result<Vec<Variant>> {
 }
 
 /// Trains every variant into a folder of its own and shows them side by side. One that fails does not keep the others from running, but the
-/// sweep fails in the end. The same sweep into the same folder goes on where it was stopped.
+/// sweep fails in the end. The same sweep goes on where it was stopped, and one with more values in its folder, if that is given.
 pub(super) fn run(recipe: &Recipe, sweeps: &[String], options: &RunOptions) -> Result<ExitCode> {
     let variants = variants(recipe, sweeps)?;
-    let folder = match &options.out {
-        Some(out) if is_of(out, &variants) => out.clone(),
-        out => RunFolder::create(out.as_deref(), "sweep")?.path().to_owned(),
-    };
+    let names: Vec<String> = variants.iter().map(|variant| variant.name.clone()).collect();
+    // Locked until all are trained.
+    let folder = open_sweep(options.out.as_deref(), recipe, &names, options.fresh)?;
+    let folder = folder.path();
+    say(&format!("Sweep folder {}", folder.display()));
     let mut failed = 0;
     for (n, Variant { name, recipe }) in variants.iter().enumerate() {
         say(&format!("\n{} of {}: {name}", n + 1, variants.len()));
@@ -64,20 +65,11 @@ pub(super) fn run(recipe: &Recipe, sweeps: &[String], options: &RunOptions) -> R
         }
     }
     say("");
-    table(&folder)?;
+    table(folder)?;
     if failed > 0 {
         bail!("{failed} of {} trainings failed", variants.len());
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whether a folder has runs of these variants and nothing else.
-fn is_of(folder: &Path, variants: &[Variant]) -> bool {
-    let Ok(mut entries) = std::fs::read_dir(folder) else { return false };
-    entries.all(|entry| {
-        let name = entry.map(|entry| entry.file_name());
-        name.is_ok_and(|name| variants.iter().any(|variant| name == variant.name.as_str()))
-    })
 }
 
 fn table(folder: &Path) -> Result<()> {

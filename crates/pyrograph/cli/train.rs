@@ -101,7 +101,8 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 
-    /// Train once for each of several values, as optim.lr=0.01,0.03,0.1, into folders of one folder; given again, for every combination
+    /// Train once for each of several values, as optim.lr=0.01,0.03,0.1, into folders of one folder [default: that of the newest such sweep that
+    /// was stopped, otherwise a new runs/sweep-N]; given again, for every combination
     #[arg(long, value_name = "KEY=VALUES")]
     sweep: Vec<String>,
 

@@ -134,13 +134,18 @@ impl RunFolder {
     }
 
     fn reopen(path: &Path, recipe: &Recipe) -> Result<(Self, Found)> {
-        let folder = Self { path: path.to_owned(), _lock: None }.locked()?;
+        let folder = Self::lock(path)?;
         let difference = recipe.difference(&read_recipe(&folder.recipe())?)?;
         if !difference.is_empty() {
             return Err(Error::OtherRecipe { path: path.to_owned(), difference });
         }
         let over = read_metrics(&folder.metrics())?.measured.is_some();
         Ok((folder, if over { Found::Finished } else { Found::Unfinished }))
+    }
+
+    /// A folder that is there, locked.
+    pub(crate) fn lock(path: &Path) -> Result<Self> {
+        Self { path: path.to_owned(), _lock: None }.locked()
     }
 
     fn locked(self) -> Result<Self> {
@@ -298,12 +303,12 @@ pub(crate) fn read_metrics(path: &Path) -> Result<Metrics> {
     Ok(metrics)
 }
 
-fn failure(path: &Path, reason: &str) -> Error {
+pub(crate) fn failure(path: &Path, reason: &str) -> Error {
     Error::RunFolder { path: path.to_owned(), reason: reason.to_owned() }
 }
 
 /// What is said of `--fresh` with a folder that is taken.
-fn overwrites(path: &Path) -> Error {
+pub(crate) fn overwrites(path: &Path) -> Error {
     failure(
         path,
         "the run folder is not empty, and --fresh writes over nothing; nothing was changed, choose another with --out, or leave --out \
@@ -316,7 +321,7 @@ fn claim(path: &Path) -> Result<PathBuf> {
     for entry in fs::read_dir(path).map_err(|e| failure(path, &e.to_string()))? {
         let entry = entry.map_err(|e| failure(path, &e.to_string()))?;
         // What a run leaves that was killed before it could begin.
-        if entry.file_name() != LOCK && entry.file_name() != ".recipe.toml" {
+        if ![LOCK, ".recipe.toml", ".sweep.toml"].iter().any(|left| entry.file_name() == *left) {
             let reason =
                 "the run folder exists and is not empty; nothing was changed, choose another with --out";
             return Err(failure(path, reason));
@@ -335,7 +340,7 @@ fn stopped(runs: &Path, name: &str, recipe: &Recipe) -> Vec<PathBuf> {
 }
 
 /// Folders below `runs` whose names are `name` and a number, the highest first.
-fn called(runs: &Path, name: &str) -> Vec<PathBuf> {
+pub(crate) fn called(runs: &Path, name: &str) -> Vec<PathBuf> {
     let prefix = format!("{name}-");
     let number =
         |path: &Path| -> Option<u64> { path.file_name()?.to_str()?.strip_prefix(&prefix)?.parse().ok() };
