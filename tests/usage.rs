@@ -145,3 +145,71 @@ fn a_stopped_sweep_goes_on_with_the_same_command() {
     works(place.path(), &short);
     assert!(works(place.path(), &short).contains("Sweep folder runs/sweep-3"));
 }
+
+#[test]
+fn a_printed_recipe_names_every_setting_and_what_a_sweep_trains() {
+    let place = place();
+    let settings = works(place.path(), &["train", "--print-recipe"]);
+    for key in [
+        "model = ",
+        "epochs = ",
+        "batch ",
+        "accumulate = ",
+        "seed = ",
+        "loss = ",
+        "label_smoothing = ",
+        "augment = ",
+        "dropout = ",
+        "drop_path = ",
+        "gradient_checkpointing = ",
+        "amp ",
+        "ema ",
+        "weights = ",
+        "freeze_epochs = ",
+        "freeze = ",
+        "teacher = ",
+        "weight = ",
+        "temperature = ",
+        "path = ",
+        "data.size ",
+        "data.start_size ",
+        "data.channels ",
+        "normalize = ",
+        "valid_fraction = ",
+        "replace_bad = ",
+        "repeats = ",
+        "kind = ",
+        "lr = ",
+        "momentum = ",
+        "nesterov = ",
+        "betas = ",
+        "eps = ",
+        "weight_decay = ",
+        "decay_vectors = ",
+        "layer_decay = ",
+        "optim.clip_norm",
+        "optim.clip_value",
+        "optim.clip_adaptive",
+        "warmup_epochs = ",
+        "schedule_by = ",
+        "mixup = ",
+        "cutmix = ",
+        "p = ",
+        "switch = ",
+        "stop.accuracy",
+        "stop.top5",
+        "stop.loss",
+        "stop.patience",
+    ] {
+        assert!(settings.contains(key), "no `{key}` in: {settings}");
+    }
+    fs::write(place.path().join("all.toml"), &settings).unwrap();
+    let again = ["train", "--recipe", "all.toml", "--print-recipe", "--sweep", "optim.lr=0.1,0.2"];
+    assert_eq!(
+        works(place.path(), &again),
+        settings + "# Trained once for each of:\n#   optim.lr=0.1\n#   optim.lr=0.2\n"
+    );
+    refused(place.path(), &["train", "--print-recipe", "--model", "resnt18"], &["did you mean `resnet18`"]);
+    refused(place.path(), &["train", "--print-recipe", "--augment", "flipp"], &["`augment`", "flipp"]);
+    refused(place.path(), &["train", "--print-recipe", "--sweep", "optim.lr=x"], &["optim.lr=x"]);
+}

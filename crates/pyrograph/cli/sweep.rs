@@ -12,13 +12,13 @@ use super::{runs, say};
 const MOST: usize = 1000;
 
 /// A recipe with a name that says in what it differs from the others.
-struct Variant {
-    name: String,
+pub(super) struct Variant {
+    pub(super) name: String,
     recipe: Recipe,
 }
 
 /// Every combination of the values in `sweeps`, each of the form `optim.lr=0.01,0.1`.
-fn variants(recipe: &Recipe, sweeps: &[String]) -> Result<Vec<Variant>> {
+pub(super) fn variants(recipe: &Recipe, sweeps: &[String]) -> Result<Vec<Variant>> {
     let mut variants = vec![Variant { name: String::new(), recipe: recipe.clone() }];
     for sweep in sweeps {
         let (key, values) = sweep

@@ -1,5 +1,6 @@
 //! `pyrograph train`.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -131,7 +132,7 @@ pub(crate) struct TrainArgs {
     #[arg(long)]
     tui: bool,
 
-    /// Print the recipe that would run, and stop
+    /// Print the recipe that would run, and of a sweep what is trained, and stop
     #[arg(long)]
     print_recipe: bool,
 
@@ -226,6 +227,17 @@ fn recipe_at(path: &Path) -> Result<Recipe> {
     }
 }
 
+/// What `--print-recipe` shows: a recipe, and in comments what else there is to say of it.
+fn print_recipe(out: &mut impl Write, recipe: &Recipe, sweeps: &[String]) -> Result<()> {
+    let trainings = sweep::variants(recipe, sweeps)?;
+    writeln!(out, "{}\n{OPEN_KEYS}", recipe.to_toml()?.trim_end())?;
+    if !sweeps.is_empty() {
+        writeln!(out, "# Trained once for each of:")?;
+        trainings.iter().try_for_each(|training| writeln!(out, "#   {}", training.name))?;
+    }
+    Ok(())
+}
+
 fn save_every(text: &str) -> Result<SaveEvery, String> {
     let number = |text: &str| text.parse::<u64>().ok().filter(|&number| number > 0);
     let seconds = |text: &str, unit: u64| {
@@ -249,8 +261,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
     }
     let mut recipe = args.recipe()?;
     if args.print_recipe {
-        say(recipe.to_toml()?.trim_end());
-        say(OPEN_KEYS);
+        print_recipe(&mut std::io::stdout().lock(), &recipe, &args.sweep)?;
         return Ok(ExitCode::SUCCESS);
     }
     if args.tui && !cfg!(feature = "tui") {

@@ -35,8 +35,9 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use burn::tensor::FloatDType;
-use pyrograph_data::OnError;
 use pyrograph_data::transform::mix::Mixing;
+use pyrograph_data::{OnError, Pipeline};
+use pyrograph_model::{InputShape, ModelConfig};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -102,7 +103,6 @@ pub struct Recipe {
     /// The learning rate over time.
     pub schedule: ScheduleRecipe,
     /// How often the schedule changes the rate: every `step`, or every `epoch`.
-    #[serde(skip_serializing_if = "Pace::is_step")]
     pub schedule_by: Pace,
     /// When to stop before the last epoch.
     pub stop: StopRecipe,
@@ -255,6 +255,8 @@ pub(crate) fn read_text(path: &Path) -> io::Result<String> {
 impl Recipe {
     /// The value of a setting that is decided by looking at the data.
     pub const AUTO: &'static str = "auto";
+    /// What `augment` says where training images are like all others.
+    pub(crate) const NO_AUGMENT: &'static str = "none";
 
     /// Reads a recipe file.
     ///
@@ -389,7 +391,7 @@ impl Recipe {
         self.amp.map(|Amp::Bf16| FloatDType::BF16)
     }
 
-    /// Whether every value is in its range.
+    /// Whether every value is in its range, and every name known.
     ///
     /// # Errors
     ///
@@ -465,8 +467,21 @@ impl Recipe {
         if let Some((_, key, value, range)) = rules.find(|(holds, ..)| !holds) {
             return Err(Error::Recipe(format!("`{key}` is {value}; it must be {range}")));
         }
-        Ok(self.mix.check()?)
+        self.mix.check()?;
+        if ![Self::AUTO, Self::NO_AUGMENT].contains(&self.augment.as_str()) {
+            augment_pipeline(&self.augment)?;
+        }
+        if self.model != Self::AUTO && !ModelConfig::names().iter().any(|info| info.name == self.model) {
+            // Its error has the nearest name; for which images does not matter.
+            ModelConfig::from_name(&self.model, InputShape { channels: 3, height: 224, width: 224 }, 2)?;
+        }
+        Ok(())
     }
+}
+
+/// The steps of a recipe's `augment`.
+pub(crate) fn augment_pipeline(text: &str) -> Result<Pipeline> {
+    text.parse().map_err(|e| Error::Recipe(format!("`augment` is {text:?}: {e}")))
 }
 
 /// Values of a table and those within, under dotted keys.

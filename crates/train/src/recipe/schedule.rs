@@ -82,12 +82,6 @@ pub enum Pace {
     Epoch,
 }
 
-impl Pace {
-    pub(super) fn is_step(&self) -> bool {
-        *self == Self::Step
-    }
-}
-
 fn tenth() -> f64 {
     0.1
 }

@@ -146,3 +146,15 @@ fn two_paths_of_one_place_are_no_difference() {
     let weights = |path: &str| Recipe::default().set("start.weights", path).unwrap();
     assert!(weights(path).difference(&weights(&format!("{path}/"))).unwrap().is_empty());
 }
+
+#[test]
+fn names_that_nobody_has_are_refused_where_they_are_set() {
+    let recipe = Recipe::default();
+    let error = recipe.set("model", "resnt18").unwrap_err().to_string();
+    assert!(error.contains("--set model=resnt18") && error.contains("did you mean `resnet18`"), "{error}");
+    let error = recipe.set("augment", "flipp").unwrap_err().to_string();
+    assert!(error.contains("`augment` is \"flipp\""), "{error}");
+    for steps in ["auto", "none", "", "flip|random_resized_crop(32)"] {
+        assert!(recipe.set("augment", steps).is_ok(), "{steps}");
+    }
+}
