@@ -213,3 +213,17 @@ fn a_printed_recipe_names_every_setting_and_what_a_sweep_trains() {
     refused(place.path(), &["train", "--print-recipe", "--augment", "flipp"], &["`augment`", "flipp"]);
     refused(place.path(), &["train", "--print-recipe", "--sweep", "optim.lr=x"], &["optim.lr=x"]);
 }
+
+#[test]
+fn a_sweep_is_checked_whole_before_its_first_run() {
+    let place = place();
+    for (sweep, part) in [
+        ("model=linear,resnt18", "did you mean `resnet18`"),
+        ("data.path=photos,gone", "gone: there is no such"),
+        ("start.weights=,gone.pt", "gone.pt: there is no such"),
+        ("optim.lr=0.1,0.1", "the same training"),
+    ] {
+        refused(place.path(), &["train", "photos", "--sweep", sweep], &["sweep", part]);
+        assert!(!place.path().join("runs").exists(), "{sweep}");
+    }
+}
