@@ -227,3 +227,29 @@ fn a_sweep_is_checked_whole_before_its_first_run() {
         assert!(!place.path().join("runs").exists(), "{sweep}");
     }
 }
+
+#[test]
+fn models_of_one_seed_have_an_average_and_those_of_others_are_told_what_to_do() {
+    let place = place();
+    for (out, more) in [("a", &["--lr", "0.05"]), ("b", &["--lr", "0.1"]), ("c", &["--seed", "1"])] {
+        works(place.path(), &train(&[&["--out", out], &more[..]].concat()));
+    }
+    assert!(
+        works(place.path(), &["average", "a", "b", "-o", "mean.safetensors"]).contains("Average of 2 models")
+    );
+    refused(
+        place.path(),
+        &["average", "a", "c", "-o", "x.safetensors"],
+        &["c/best", "the same seed", "--weights"],
+    );
+    for (out, more) in [("d", &["--seed", "2"]), ("e", &["--seed", "3"])] {
+        works(place.path(), &train(&[&["--out", out, "--weights", "a"], &more[..]].concat()));
+    }
+    works(place.path(), &["average", "d", "e", "-o", "soup.safetensors"]);
+}
+
+#[test]
+fn a_recipe_that_nobody_has_is_answered_with_where_they_are_listed() {
+    let place = place();
+    refused(place.path(), &["train", "--recipe", "nope"], &["nope", "`pyrograph recipes` lists all"]);
+}
