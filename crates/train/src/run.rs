@@ -59,9 +59,9 @@ pub struct RunOptions {
     pub fresh: bool,
     /// How often it is saved within an epoch.
     pub save_every: SaveEvery,
-    /// Keep the curves in `metrics.csv` as well.
+    /// Keep the curves in `metrics.csv` as well. A run that goes on keeps it where it is there.
     pub csv: bool,
-    /// Keep the curves in an event file for TensorBoard as well: [`RunFolder::events`].
+    /// Keep the curves in an event file for TensorBoard as well: [`RunFolder::events`]. A run that goes on keeps it where it is there.
     pub tensorboard: bool,
     /// Asks it to save and stop.
     pub stop: StopSignal,
