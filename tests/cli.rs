@@ -234,7 +234,7 @@ fn settings_that_make_no_sense_are_refused_by_name() {
     if !cfg!(feature = "cuda") {
         train(&["--device", "cuda:0"], &["--features cuda"]);
     }
-    train(&["--set", "optim.rate=1"], &["optim.rate", "did you mean"]);
+    train(&["--set", "optim.rate=1"], &["optim.rate", "`lr`"]);
     train(&["--set", "optim.lr"], &["NAME=VALUE"]);
     train(&["--until", "speed=1"], &["speed", "accuracy"]);
     fs::write(place.path().join("recipe.toml"), "epoch = 3\n").unwrap();

@@ -223,7 +223,7 @@ fn a_sweep_is_checked_whole_before_its_first_run() {
         ("start.weights=,gone.pt", "gone.pt: there is no such"),
         ("optim.lr=0.1,0.1", "the same training"),
     ] {
-        refused(place.path(), &["train", "photos", "--sweep", sweep], &["sweep", part]);
+        refused(place.path(), &["train", "photos", "--sweep", sweep], &[part]);
         assert!(!place.path().join("runs").exists(), "{sweep}");
     }
 }
@@ -240,7 +240,7 @@ fn models_of_one_seed_have_an_average_and_those_of_others_are_told_what_to_do() 
     refused(
         place.path(),
         &["average", "a", "c", "-o", "x.safetensors"],
-        &["c/best", "the same seed", "--weights"],
+        &["c: ", "the same seed", "--weights"],
     );
     for (out, more) in [("d", &["--seed", "2"]), ("e", &["--seed", "3"])] {
         works(place.path(), &train(&[&["--out", out, "--weights", "a"], &more[..]].concat()));

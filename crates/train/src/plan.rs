@@ -117,6 +117,13 @@ impl Plan {
             recipe.model = network.into();
         }
 
+        let (warmup, epochs) = (recipe.schedule.warmup_epochs(), recipe.epochs);
+        if warmup > epochs as f64 {
+            said.push(format!(
+                "The warm-up of {warmup} epochs is longer than the run, {epochs}: its learning rate is never reached (schedule.warmup_epochs)"
+            ));
+        }
+
         let look = Look::at(train.as_ref(), recipe.data.on_error())?;
         let expected = start.as_ref().map(Pretrained::channels);
         let channels = *recipe.data.channels.get_or_insert(expected.unwrap_or(look.channels));

@@ -41,7 +41,7 @@ use pyrograph_model::{InputShape, ModelConfig};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use self::keys::{elsewhere, unknown_or, unknown_text};
+use self::keys::{elsewhere, parse_error, reason, short};
 pub use self::objective::{DistillRecipe, LossKind};
 pub use self::optim::{OptimKind, OptimRecipe};
 use self::place::is_same_place;
@@ -277,7 +277,7 @@ impl Recipe {
     ///
     /// As [`Recipe::load`].
     pub fn parse(text: &str) -> Result<Self> {
-        let recipe: Self = toml::from_str(text).map_err(|e| unknown_or(&e, e.to_string().trim_end()))?;
+        let recipe: Self = toml::from_str(text).map_err(|e| parse_error(&e, text))?;
         recipe.check()?;
         Ok(recipe)
     }
@@ -288,7 +288,11 @@ impl Recipe {
     ///
     /// When no recipe has such a key, or the value does not suit it.
     pub fn set(&self, key: &str, value: &str) -> Result<Self> {
-        let wrong = |reason: String| Error::Recipe(format!("--set {key}={value}: {reason}"));
+        let wrong =
+            |reason: String| Error::Recipe(format!("--set {}={}: {reason}", short(key), short(value)));
+        if (key, value) == ("batch", Self::AUTO) {
+            return Err(wrong("the largest batch that fits is found with --batch auto".into()));
+        }
         let parsed = value.parse::<toml::Value>().unwrap_or_else(|_| toml::Value::String(value.into()));
         let mut root = toml::Table::try_from(self).map_err(|e| wrong(e.to_string()))?;
         let (last, parents) = match key.rsplit_once('.') {
@@ -321,6 +325,10 @@ impl Recipe {
         // A whole number is a number: `--set optim.lr=1`.
         let parsed = match (table.get(last), parsed) {
             (Some(toml::Value::Float(_)), toml::Value::Integer(whole)) => toml::Value::Float(whole as f64),
+            // TOML has no `.1` and no `1.`.
+            (None | Some(toml::Value::Float(_) | toml::Value::Integer(_)), toml::Value::String(text)) => {
+                text.parse().map_or(toml::Value::String(text), toml::Value::Float)
+            }
             // One of a list is a list: `--set start.freeze=layer1`.
             (Some(toml::Value::Array(_)), one @ toml::Value::String(_)) => toml::Value::Array(vec![one]),
             (_, parsed) => parsed,
@@ -330,7 +338,7 @@ impl Recipe {
             Some(known) if e.message().starts_with("unknown field") => {
                 wrong(format!("unknown key — did you mean `{known}`?"))
             }
-            _ => wrong(unknown_text(&e, e.message())),
+            _ => wrong(reason(&e)),
         })?;
         recipe.check().map_err(|e| wrong(e.to_string()))?;
         Ok(recipe)
@@ -481,7 +489,8 @@ impl Recipe {
 
 /// The steps of a recipe's `augment`.
 pub(crate) fn augment_pipeline(text: &str) -> Result<Pipeline> {
-    text.parse().map_err(|e| Error::Recipe(format!("`augment` is {text:?}: {e}")))
+    let wrong = |reason: String| Error::Recipe(format!("`augment` is {:?}: {}", short(text), short(&reason)));
+    text.parse().map_err(|e: pyrograph_data::Error| wrong(e.to_string()))
 }
 
 /// Values of a table and those within, under dotted keys.

@@ -107,6 +107,7 @@ fn values_out_of_range_are_refused_by_name() {
         ("stop.accuracy", "93"),
         ("mix.cutmix", "-1.0"),
         ("schedule.warmup_epochs", "-1.0"),
+        ("schedule.warmup_epochs", "1e300"),
     ] {
         let error = Recipe::default().set(key, value).unwrap_err().to_string();
         assert!(error.contains(&format!("`{key}`")), "{key}={value}: {error}");
@@ -125,7 +126,7 @@ fn a_path_is_tidied_and_keeps_its_meaning() {
         ("digits", "digits"),
         ("digits/", "./digits"),
         ("./digits", "./digits"),
-        ("./", "./"),
+        ("./", "."),
         ("/", "/"),
         ("", ""),
     ] {
@@ -157,4 +158,75 @@ fn names_that_nobody_has_are_refused_where_they_are_set() {
     for steps in ["auto", "none", "", "flip|random_resized_crop(32)"] {
         assert!(recipe.set("augment", steps).is_ok(), "{steps}");
     }
+}
+
+#[test]
+fn what_is_of_the_wrong_kind_is_told_in_words_of_recipes() {
+    let recipe = Recipe::default();
+    for (key, value, says) in [
+        ("optim.lr", "x", "the text \"x\" is given where a number is wanted"),
+        ("epochs", "1.5", "1.5 is given where a whole number, 0 or more, is wanted"),
+        ("seed", "-1", "-1 is given where a whole number, 0 or more, is wanted"),
+        ("data.normalize", "1", "1 is given where true or false is wanted"),
+        ("optim", "3", "3 is given where a table of settings is wanted"),
+        ("schedule", "cosine", "the text \"cosine\" is given where a table with `kind`"),
+        ("optim.betas", "[1]", "a list of 1 is given where a list of 2 is wanted"),
+        ("start.freeze", "3", "3 is given where a list is wanted"),
+        ("batch.size", "3", "a table is given where a whole number"),
+        ("batch", "auto", "--batch auto"),
+    ] {
+        let error = recipe.set(key, value).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("--set {key}={value}: ")) && error.contains(says), "{error}");
+    }
+    let error = Recipe::parse("epochs = 1\n[optim]\nlr = \"x\"").unwrap_err().to_string();
+    assert!(error.contains("line 3") && error.ends_with("where a number is wanted"), "{error}");
+}
+
+#[test]
+fn numbers_may_begin_or_end_with_their_point() {
+    let recipe = Recipe::default();
+    assert_eq!(recipe.set("optim.lr", ".1").unwrap().optim.lr, 0.1);
+    assert_eq!(recipe.set("optim.lr", "1.").unwrap().optim.lr, 1.0);
+    assert_eq!(recipe.set("ema", ".9").unwrap().ema, Some(0.9));
+    assert_eq!(recipe.set("data.path", ".1").unwrap().data.path, ".1");
+}
+
+#[test]
+fn only_a_near_name_is_suggested() {
+    let recipe = Recipe::default();
+    for (key, value) in
+        [("foo", "1"), ("warmup", "3"), ("optim.rate", "1"), ("loss", "foo"), ("schedule.every_epochs", "3")]
+    {
+        let error = recipe.set(key, value).unwrap_err().to_string();
+        assert!(error.contains("expected") && !error.contains("did you mean"), "{error}");
+    }
+    for (key, value, name) in [
+        ("epoch", "1", "epochs"),
+        ("optim.epochs", "1", "epochs"),
+        ("optim.weightdecay", "1", "weight_decay"),
+        ("label_smooth", "0.1", "label_smoothing"),
+        ("loss", "cross-entropy", "cross_entropy"),
+    ] {
+        let error = recipe.set(key, value).unwrap_err().to_string();
+        assert!(error.ends_with(&format!("did you mean `{name}`?")), "{error}");
+    }
+}
+
+#[test]
+fn a_huge_line_is_not_repeated() {
+    let huge = "x".repeat(100_000);
+    for text in [
+        format!("epochs = \"{huge}\""),
+        format!("epochs = 1\n{huge} = 1"),
+        format!("epochs = [{huge}"),
+        format!("augment = \"{huge}\""),
+        format!("loss = \"{huge}\""),
+    ] {
+        let error = Recipe::parse(&text).unwrap_err().to_string();
+        assert!(error.len() < 2000, "{} bytes: {}", error.len(), &error[..2000]);
+        let error = Recipe::default().set("epochs", &huge).unwrap_err().to_string();
+        assert!(error.len() < 2000, "{} bytes", error.len());
+    }
+    let error = Recipe::parse(&format!("epochs = 1\nseed = \"{huge}\"")).unwrap_err().to_string();
+    assert!(error.starts_with("line 2: the text"), "{error}");
 }
