@@ -253,3 +253,34 @@ fn a_recipe_that_nobody_has_is_answered_with_where_they_are_listed() {
     let place = place();
     refused(place.path(), &["train", "--recipe", "nope"], &["nope", "`pyrograph recipes` lists all"]);
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_path_that_is_no_text_is_named() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = place();
+    let path = std::ffi::OsStr::from_bytes(b"photos\xff");
+    for verb in ["train", "check", "stats", "show"] {
+        let output = command(place.path(), &[verb]).arg(path).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{verb}: {said}");
+        assert!(said.contains("no UTF-8") && said.contains("photos\u{fffd}"), "{verb}: {said}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_cannot_be_printed_is_a_failure_and_a_reader_that_has_gone_is_none() {
+    let place = place();
+    for arguments in [&["models"][..], &["recipes", "finetune"], &["train", "--print-recipe"], &["--help"]] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = command(place.path(), arguments).stdout(full).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(said.contains("output cannot be written: No space left"), "{arguments:?}: {said}");
+        let piped = command(place.path(), arguments).stdout(Stdio::piped()).spawn();
+        let mut piped = piped.unwrap();
+        drop(piped.stdout.take());
+        assert_eq!(piped.wait().unwrap().code(), Some(0), "{arguments:?}");
+    }
+}

@@ -34,6 +34,7 @@ Examples:
 With --augment each row is one image: first as it is measured, then as seven epochs would show it.")]
 pub(crate) struct ShowArgs {
     /// Images to show, as for `train`; a folder of images without classes will do, too
+    #[arg(value_parser = super::on_disk::data_path())]
     data: String,
 
     /// Height and width in pixels that the network sees

@@ -56,6 +56,7 @@ const OPEN_KEYS: &str = "
 #[command(after_help = EXAMPLES)]
 pub(crate) struct TrainArgs {
     /// Images to learn from; without it the drawn digits
+    #[arg(value_parser = super::on_disk::data_path())]
     data: Option<String>,
 
     /// Network (see `pyrograph models`)
