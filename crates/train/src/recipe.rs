@@ -262,8 +262,8 @@ impl Recipe {
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, is no TOML, has a key that no recipe has (the message names the nearest one
-    /// that exists) or a value out of range.
+    /// When the file cannot be read, is no TOML, has a key that no recipe has (the message names a near one
+    /// that exists), an unknown name or a value out of range.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = read_text(path)
