@@ -234,7 +234,7 @@ fn settings_that_make_no_sense_are_refused_by_name() {
     if !cfg!(feature = "cuda") {
         train(&["--device", "cuda:0"], &["--features cuda"]);
     }
-    train(&["--set", "optim.rate=1"], &["optim.rate", "did you mean"]);
+    train(&["--set", "optim.rate=1"], &["optim.rate", "`lr`"]);
     train(&["--set", "optim.lr"], &["NAME=VALUE"]);
     train(&["--until", "speed=1"], &["speed", "accuracy"]);
     fs::write(place.path().join("recipe.toml"), "epoch = 3\n").unwrap();
@@ -579,7 +579,9 @@ fn weights_of_others_become_a_model_file() {
     let predicted = pyrograph(place.path(), &["predict", "x.safetensors", "photos/red/0.png"]);
     assert_eq!(predicted.code, Some(0), "{}", predicted.stderr);
     assert!(!place.path().join("x").exists());
-    let bytes_as_mean = [&run[..], &["--mean", "123.7,116.3,103.5"]].concat();
+    refused(place.path(), &run, &["x.safetensors", "such a file already"]);
+    let mut bytes_as_mean = [&run[..], &["--mean", "123.7,116.3,103.5"]].concat();
+    bytes_as_mean[5] = "y.safetensors";
     refused(place.path(), &bytes_as_mean, &["--mean", "divide"]);
     #[cfg(unix)]
     {

@@ -280,6 +280,17 @@ fn a_run_that_is_over_gets_the_files_that_are_asked_for_later() {
     agree(&out);
 }
 
+#[test]
+fn files_that_a_run_has_are_kept_up_when_it_goes_on_unasked() {
+    let place = tempfile::tempdir().unwrap();
+    let (plan, out) = (plan(place.path()), place.path().join("run"));
+    let stopping = options(&out);
+    let stopper = Box::new(StopAfter(5, stopping.stop.clone()));
+    assert!(run_plan(&plan, &stopping, vec![stopper]).is_err());
+    run_plan(&plan, &RunOptions { csv: false, tensorboard: false, ..options(&out) }, Vec::new()).unwrap();
+    agree(&out);
+}
+
 const READER: &str = "
 import sys
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -98,10 +98,9 @@ fn the_average_of_models_is_a_model_that_can_be_used() {
     assert_eq!(report["images"].as_u64(), Some(4));
     assert!(report["loss"].as_f64().unwrap().is_finite());
 
-    // An older file of the name is replaced as a whole.
-    printed(folder, &["average", "a.safetensors", "a.safetensors", "--out", "mean.safetensors"]);
+    printed(folder, &["average", "a.safetensors", "a.safetensors", "--out", "same.safetensors"]);
     let bytes = |name: &str| fs::read(folder.join(name)).unwrap();
-    assert!(bytes("mean.safetensors") == bytes("a.safetensors"));
+    assert!(bytes("same.safetensors") == bytes("a.safetensors"));
 }
 
 #[test]
@@ -122,11 +121,12 @@ fn an_average_that_cannot_be_made_is_refused_and_leaves_every_file_as_it_was() {
     for (models, out, parts) in [
         (
             ["a.safetensors", "green.safetensors"],
-            "out.safetensors",
+            "new.safetensors",
             ["green.safetensors", "class 1 is \"green\""],
         ),
-        (["a.safetensors", "cut.safetensors"], "out.safetensors", ["cut.safetensors", "not a whole"]),
-        (["a.safetensors", "none.safetensors"], "out.safetensors", ["none.safetensors", "No such file"]),
+        (["a.safetensors", "cut.safetensors"], "new.safetensors", ["cut.safetensors", "not a whole"]),
+        (["a.safetensors", "none.safetensors"], "new.safetensors", ["none.safetensors", "No such file"]),
+        (["a.safetensors", "run"], "out.safetensors", ["out.safetensors", "such a file already"]),
         (["a.safetensors", "run"], "./a.safetensors", ["a.safetensors", "choose another file"]),
         (["a.safetensors", "run"], "run/best.safetensors", ["run/best.safetensors", "choose another file"]),
         (["a.safetensors", "run"], "s3://bucket/m.safetensors", ["s3://bucket", "upload"]),

@@ -90,7 +90,16 @@ enum Command {
 
 /// Parses the command line and does what it says.
 pub(crate) fn run() -> Result<ExitCode> {
-    match Cli::parse().command {
+    let line = match Cli::try_parse() {
+        Ok(line) => line,
+        // Help and version are printed here, so that it is noticed if they cannot be.
+        Err(told) if !told.use_stderr() => {
+            told.print()?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(wrong) => wrong.exit(),
+    };
+    match line.command {
         Command::Train(args) => train::run(&args),
         Command::Runs(args) => runs::run(&args),
         Command::Eval(args) => eval::run(&args),

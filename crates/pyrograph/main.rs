@@ -15,6 +15,11 @@ fn main() -> ExitCode {
             cli::complain(&cli::told(&error));
             ExitCode::from(75)
         }
+        // Whatever else is read or written is named.
+        Err(error) if error.is::<std::io::Error>() => {
+            cli::complain(&format!("error: the output cannot be written: {}", cli::told(&error)));
+            ExitCode::FAILURE
+        }
         Err(error) => {
             cli::complain(&format!("error: {}", cli::told(&error)));
             ExitCode::FAILURE

@@ -260,7 +260,7 @@ mod tests {
             ),
             (
                 saved(&folder, "mean", 0, |file| file.preprocess.mean = vec![0.1]),
-                &["the preprocessing's `mean` is [0.1]", "it is [0.0]"],
+                &["the preprocessing's `mean` is [0.1]", "it is [0.0]", "the same seed", "--weights"],
             ),
         ];
         for (other, parts) in &others {
@@ -268,6 +268,7 @@ mod tests {
             assert!(refusal.starts_with(&other.display().to_string()), "{refusal}");
             assert!(refusal.contains(&format!("in {} it is", a.display())), "{refusal}");
             assert!(parts.iter().all(|part| refusal.contains(part)), "{refusal}");
+            assert_eq!(refusal.contains("--weights"), refusal.contains("`mean`"), "{refusal}");
         }
         assert!(refusal(&[&a]).ends_with("1 given") && refusal(&[]).ends_with("0 given"));
     }

@@ -133,9 +133,10 @@ pub enum Error {
     },
     /// Models that are to be averaged differ in more than their weights.
     #[error(
-        "{path}: {what} is {here}, in {first} it is {there}; only models of the same network, classes and preprocessing can be averaged",
+        "{path}: {what} is {here}, in {first} it is {there}; only models of the same network, classes and preprocessing can be averaged{remedy}",
         path = path.display(),
-        first = first.display()
+        first = first.display(),
+        remedy = remedy(what)
     )]
     Differs {
         /// The model file.
@@ -185,3 +186,13 @@ pub(crate) fn is_file(path: &Path) -> Result<()> {
 
 /// The results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can be done where models differ in this.
+fn remedy(what: &str) -> &'static str {
+    if what.ends_with("`mean`") || what.ends_with("`std`") {
+        "; mean and deviation are measured on the images learned from, which the seed chooses where the data has no validation part: train all \
+         models from the same weights (--weights), with the same seed, or with --set data.normalize=false"
+    } else {
+        ""
+    }
+}

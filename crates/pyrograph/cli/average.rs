@@ -1,14 +1,14 @@
 //! `pyrograph average`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use pyrograph::infer::average;
 use pyrograph::model::default_device;
 
-use super::on_disk::{refuse_input_address, refuse_output_address};
+use super::on_disk::{refuse_existing, refuse_input_address, refuse_output_address};
 use super::{program, say};
 
 /// Arguments of `average`.
@@ -27,21 +27,16 @@ pub(crate) struct AverageArgs {
     #[arg(required = true, num_args = 2.., value_name = "MODEL")]
     models: Vec<PathBuf>,
 
-    /// The model file to write
+    /// The model file to write; one that is there is not written over
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
 }
 
 pub(crate) fn run(args: &AverageArgs) -> Result<ExitCode> {
     refuse_output_address(&args.out)?;
+    refuse_existing(&args.out)?;
     for model in &args.models {
         refuse_input_address(model)?;
-        if is_same_file(&args.out, model) || is_same_file(&args.out, &model.join("best.safetensors")) {
-            bail!(
-                "{}: the average would take the place of one of its models; choose another file",
-                args.out.display()
-            );
-        }
     }
     let file = average(&args.models, &default_device()?.0)?;
     file.save(&args.out)?;
@@ -51,8 +46,4 @@ pub(crate) fn run(args: &AverageArgs) -> Result<ExitCode> {
     let out = args.out.display();
     say(&format!("Model   {out}\n\nNext:\n  {} eval {out} PHOTOS", program()));
     Ok(ExitCode::SUCCESS)
-}
-
-fn is_same_file(a: &Path, b: &Path) -> bool {
-    a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
 }

@@ -30,6 +30,7 @@ Examples:
 A command after --vs is run in turn with the loader; its last line of output is a JSON object with `img_s`.")]
 pub(crate) struct BenchDataArgs {
     /// Images to load, as for `train`; a folder of images without classes will do, too
+    #[arg(value_parser = super::on_disk::data_path())]
     data: String,
 
     /// Height and width in pixels

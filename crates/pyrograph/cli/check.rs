@@ -19,6 +19,7 @@ use super::data::open_without_classes;
 )]
 pub(crate) struct CheckArgs {
     /// Images to check, as for `train`; a folder of images without classes will do, too
+    #[arg(value_parser = super::on_disk::data_path())]
     data: String,
 
     /// Print one JSON object

@@ -14,7 +14,7 @@ use pyrograph::model::{
 };
 
 use super::named::weights_path;
-use super::on_disk::{refuse_input_address, refuse_output_address};
+use super::on_disk::{refuse_existing, refuse_input_address, refuse_output_address};
 use super::{program, say};
 
 /// Arguments of `convert`.
@@ -36,7 +36,7 @@ pub(crate) struct ConvertArgs {
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
 
-    /// The model file to write
+    /// The model file to write; one that is there is not written over
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
 
@@ -77,13 +77,11 @@ enum Missing {
 
 pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode> {
     refuse_output_address(&args.out)?;
+    refuse_existing(&args.out)?;
     for path in args.classes.iter().chain([&PathBuf::from(&args.weights)]) {
         refuse_input_address(path)?;
     }
     let path = weights_path(&args.weights)?;
-    if args.out.canonicalize().is_ok_and(|out| path.canonicalize().is_ok_and(|path| path == out)) {
-        bail!("{}: the model would take the place of the weights; choose another file", args.out.display());
-    }
     let mut tensors = read_weights(&path)?;
     let published = PublishedWeights::from_name(&args.weights).filter(|_| path != Path::new(&args.weights));
     let Some(name) = args.model.as_deref().or(published.map(|weights| weights.network)) else {

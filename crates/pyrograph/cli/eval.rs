@@ -20,6 +20,7 @@ pub(crate) struct EvalArgs {
     model: PathBuf,
 
     /// Images to measure on, as for `train`; `digits` for the drawn digits
+    #[arg(value_parser = super::on_disk::data_path())]
     data: String,
 
     /// Part of the data [default: the first it has of test, validation, train]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use clap::builder::{OsStringValueParser, TypedValueParser};
 
 /// Refuses an address where something is written: it would become a folder of that name here.
 pub(crate) fn refuse_output_address(out: &Path) -> Result<()> {
@@ -11,6 +12,14 @@ pub(crate) fn refuse_output_address(out: &Path) -> Result<()> {
             "{}: nothing is written to addresses; write to a folder on a disk, and upload that",
             out.display()
         );
+    }
+    Ok(())
+}
+
+/// Refuses to write over a file: it may be all that is left of a long training.
+pub(crate) fn refuse_existing(out: &Path) -> Result<()> {
+    if out.exists() {
+        bail!("{}: there is such a file already; nothing was changed, choose another file", out.display());
     }
     Ok(())
 }
@@ -25,6 +34,18 @@ pub(crate) fn refuse_input_address(path: impl AsRef<Path>) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Takes the path of images from the command line. A recipe is a text that keeps it, so that it must be one.
+pub(super) fn data_path() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new().try_map(|path| {
+        path.into_string().map_err(|path| {
+            format!(
+                "{} is no UTF-8, which paths of images must be; rename it, or make a link with another name",
+                path.display()
+            )
+        })
+    })
 }
 
 /// Whether this is written as an address and not as a path.

@@ -27,6 +27,7 @@ The shards are tar files that WebDataset reads, with an index beside each. A cal
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PackArgs {
     /// Images to pack, as for `train`
+    #[arg(value_parser = super::on_disk::data_path())]
     data: String,
 
     /// Folder to make; parts get folders of their own in it

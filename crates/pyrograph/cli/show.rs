@@ -14,7 +14,7 @@ use pyrograph::data::{Image, Loader, LoaderConfig, Pipeline, Preprocess};
 use pyrograph::train::augment_steps;
 
 use super::data::{Part, open_without_classes, part};
-use super::on_disk::refuse_output_address;
+use super::on_disk::{refuse_existing, refuse_output_address};
 use super::{Threads, say};
 
 /// Pixels between two pictures of a sheet.
@@ -34,6 +34,7 @@ Examples:
 With --augment each row is one image: first as it is measured, then as seven epochs would show it.")]
 pub(crate) struct ShowArgs {
     /// Images to show, as for `train`; a folder of images without classes will do, too
+    #[arg(value_parser = super::on_disk::data_path())]
     data: String,
 
     /// Height and width in pixels that the network sees
@@ -75,9 +76,7 @@ pub(crate) fn run(args: &ShowArgs) -> Result<ExitCode> {
     if out.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
         bail!("{}: a sheet is a PNG file; let its name end in .png", out.display());
     }
-    if out.exists() {
-        bail!("{}: there is such a file already; choose another name", out.display());
-    }
+    refuse_existing(&out)?;
     let size = args.size;
     let steps: Pipeline = format!("resize({size})|center_crop({size})").parse()?;
     let preprocess = Preprocess { steps, ..Preprocess::new(3, size, size) };

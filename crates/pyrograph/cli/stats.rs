@@ -15,6 +15,7 @@ use super::data::{Part, open_without_classes, part};
 #[derive(Debug, Args)]
 pub(crate) struct StatsArgs {
     /// Images to look at, as for `train`; a folder of images without classes will do, too
+    #[arg(value_parser = super::on_disk::data_path())]
     data: String,
 
     /// Part of the data

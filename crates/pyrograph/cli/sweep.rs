@@ -1,29 +1,38 @@
 //! Trainings that differ in a few settings, one after the other.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use pyrograph::train::{Error, Recipe, RunFolder, RunOptions, list_runs, run as train};
+use pyrograph::train::{DataRecipe, Error, Recipe, RunOptions, list_runs, open_sweep, run as train};
 
+use super::named::{fetched, weights_path};
 use super::{runs, say};
 
 /// More than anybody waits for.
 const MOST: usize = 1000;
 
 /// A recipe with a name that says in what it differs from the others.
-struct Variant {
-    name: String,
+pub(super) struct Variant {
+    pub(super) name: String,
     recipe: Recipe,
 }
 
-/// Every combination of the values in `sweeps`, each of the form `optim.lr=0.01,0.1`.
-fn variants(recipe: &Recipe, sweeps: &[String]) -> Result<Vec<Variant>> {
+/// Every combination of the values in `sweeps`, each of the form `optim.lr=0.01,0.1`, no two of them the same.
+pub(super) fn variants(recipe: &Recipe, sweeps: &[String]) -> Result<Vec<Variant>> {
     let mut variants = vec![Variant { name: String::new(), recipe: recipe.clone() }];
+    let mut keys = Vec::new();
     for sweep in sweeps {
         let (key, values) = sweep
             .split_once('=')
             .with_context(|| format!("--sweep {sweep}: not of the form KEY=VALUE,VALUE,…"))?;
+        if keys.contains(&key) {
+            bail!(
+                "--sweep {sweep}: `{key}` is swept twice; give all its values at once: --sweep {key}=A,B,…"
+            );
+        }
+        keys.push(key);
         let values: Vec<&str> = values.split(',').map(str::trim).collect();
         let mut next = Vec::new();
         for Variant { name, recipe } in &variants {
@@ -31,7 +40,8 @@ fn variants(recipe: &Recipe, sweeps: &[String]) -> Result<Vec<Variant>> {
                 // A path as a value must not become folders.
                 let part = format!("{key}={}", value.replace(['/', '\\'], "_"));
                 let name = if name.is_empty() { part } else { format!("{name},{part}") };
-                next.push(Variant { name, recipe: recipe.set(key, value)? });
+                let recipe = recipe.set(key, value).with_context(|| format!("--sweep {sweep}"))?;
+                next.push(Variant { name, recipe });
             }
         }
         if next.len() > MOST {
@@ -39,17 +49,43 @@ fn variants(recipe: &Recipe, sweeps: &[String]) -> Result<Vec<Variant>> {
         }
         variants = next;
     }
+    let (mut recipes, mut names) = (BTreeMap::new(), BTreeMap::new());
+    for variant in &variants {
+        let Variant { name, recipe } = variant;
+        recipe.mix.check_use().with_context(|| name.clone())?;
+        let same = recipes.insert(recipe.to_toml()?, name).or(names.insert(name, name));
+        if let Some(same) = same {
+            bail!(
+                "--sweep: `{same}` and `{name}` would be the same training, or have the same folder; leave one of them out"
+            );
+        }
+    }
     Ok(variants)
 }
 
+/// Fetches what a training needs, or says what is not there: now, and not when its turn comes.
+fn prepare(Variant { name, recipe }: &mut Variant) -> Result<()> {
+    recipe.data.path = DataRecipe::tidy(&fetched(&recipe.data.path)?);
+    let weights = weights_path(&recipe.start.weights).with_context(|| name.clone())?;
+    let (data, teacher) = (&recipe.data.path, Path::new(&recipe.distill.teacher));
+    let is_elsewhere = data == DataRecipe::DIGITS || data.contains("://");
+    let needed = [if is_elsewhere { Path::new("") } else { Path::new(data) }, &weights, teacher];
+    match needed.into_iter().find(|path| !path.as_os_str().is_empty() && !path.exists()) {
+        Some(path) => bail!("{name}: {}: there is no such file or folder", path.display()),
+        None => Ok(()),
+    }
+}
+
 /// Trains every variant into a folder of its own and shows them side by side. One that fails does not keep the others from running, but the
-/// sweep fails in the end. The same sweep into the same folder goes on where it was stopped.
+/// sweep fails in the end. The same sweep goes on where it was stopped, and one with more values in its folder, if that is given.
 pub(super) fn run(recipe: &Recipe, sweeps: &[String], options: &RunOptions) -> Result<ExitCode> {
-    let variants = variants(recipe, sweeps)?;
-    let folder = match &options.out {
-        Some(out) if is_of(out, &variants) => out.clone(),
-        out => RunFolder::create(out.as_deref(), "sweep")?.path().to_owned(),
-    };
+    let mut variants = variants(recipe, sweeps)?;
+    variants.iter_mut().try_for_each(prepare)?;
+    let names: Vec<String> = variants.iter().map(|variant| variant.name.clone()).collect();
+    // Locked until all are trained.
+    let folder = open_sweep(options.out.as_deref(), recipe, &names, options.fresh)?;
+    let folder = folder.path();
+    say(&format!("Sweep folder {}", folder.display()));
     let mut failed = 0;
     for (n, Variant { name, recipe }) in variants.iter().enumerate() {
         say(&format!("\n{} of {}: {name}", n + 1, variants.len()));
@@ -64,20 +100,11 @@ pub(super) fn run(recipe: &Recipe, sweeps: &[String], options: &RunOptions) -> R
         }
     }
     say("");
-    table(&folder)?;
+    table(folder)?;
     if failed > 0 {
         bail!("{failed} of {} trainings failed", variants.len());
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whether a folder has runs of these variants and nothing else.
-fn is_of(folder: &Path, variants: &[Variant]) -> bool {
-    let Ok(mut entries) = std::fs::read_dir(folder) else { return false };
-    entries.all(|entry| {
-        let name = entry.map(|entry| entry.file_name());
-        name.is_ok_and(|name| variants.iter().any(|variant| name == variant.name.as_str()))
-    })
 }
 
 fn table(folder: &Path) -> Result<()> {
@@ -105,13 +132,24 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_is_swept_once() {
+        let sweeps = ["optim.lr=0.1".to_owned(), "optim.lr=0.2".to_owned()];
+        let error = variants(&Recipe::default(), &sweeps).err().unwrap().to_string();
+        assert!(error.contains("`optim.lr` is swept twice"), "{error}");
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_before_anything_runs() {
         let refused = |sweep: &str| match variants(&Recipe::default(), &[sweep.to_owned()]) {
             Ok(_) => String::new(),
-            Err(error) => error.to_string(),
+            Err(error) => format!("{error:#}"),
         };
         assert!(refused("optim.lr").contains("KEY=VALUE"));
         assert!(refused("optim.lr=0.1,0").contains("`optim.lr` is 0"));
-        assert!(refused("optim.rate=1").contains("`lr`") || refused("optim.rate=1").contains("unknown"));
+        assert!(refused("optim.rate=1").contains("unknown"));
+        assert!(refused("model=linear,resnt18").contains("resnt18"));
+        assert!(refused("augment=none,flipp").contains("flipp"));
+        assert!(refused("optim.lr=0.1,0.10").contains("`optim.lr=0.1` and `optim.lr=0.10`"));
+        assert!(refused("start.weights=a/b,a_b").contains("the same folder"));
     }
 }

@@ -1,5 +1,6 @@
 //! `pyrograph train`.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use pyrograph::train::{
-    Plan, Recipe, RunFolder, RunOptions, SaveEvery, ShippedRecipe, largest_batch, run_plan,
+    DataRecipe, Plan, Recipe, RunFolder, RunOptions, SaveEvery, ShippedRecipe, largest_batch, run_plan,
 };
 
 use super::data::refuse_inside;
@@ -55,6 +56,7 @@ const OPEN_KEYS: &str = "
 #[command(after_help = EXAMPLES)]
 pub(crate) struct TrainArgs {
     /// Images to learn from; without it the drawn digits
+    #[arg(value_parser = super::on_disk::data_path())]
     data: Option<String>,
 
     /// Network (see `pyrograph models`)
@@ -101,7 +103,8 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 
-    /// Train once for each of several values, as optim.lr=0.01,0.03,0.1, into folders of one folder; given again, for every combination
+    /// Train once for each of several values, as optim.lr=0.01,0.03,0.1, into folders of one folder [default: that of the newest such sweep that
+    /// was stopped, otherwise a new runs/sweep-N]; given again, for every combination
     #[arg(long, value_name = "KEY=VALUES")]
     sweep: Vec<String>,
 
@@ -110,7 +113,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "RUN_FOLDER")]
     out: Option<PathBuf>,
 
-    /// Begin anew, also where a run of the same recipe was stopped
+    /// Begin anew in a new folder, also where a run of the same recipe was stopped; a folder with a run in it is never written over
     #[arg(long)]
     fresh: bool,
 
@@ -130,7 +133,7 @@ pub(crate) struct TrainArgs {
     #[arg(long)]
     tui: bool,
 
-    /// Print the recipe that would run, and stop
+    /// Print the recipe that would run, and of a sweep what is trained, and stop
     #[arg(long)]
     print_recipe: bool,
 
@@ -225,6 +228,17 @@ fn recipe_at(path: &Path) -> Result<Recipe> {
     }
 }
 
+/// What `--print-recipe` shows: a recipe, and in comments what else there is to say of it.
+fn print_recipe(out: &mut impl Write, recipe: &Recipe, sweeps: &[String]) -> Result<()> {
+    let trainings = sweep::variants(recipe, sweeps)?;
+    writeln!(out, "{}\n{OPEN_KEYS}", recipe.to_toml()?.trim_end())?;
+    if !sweeps.is_empty() {
+        writeln!(out, "# Trained once for each of:")?;
+        trainings.iter().try_for_each(|training| writeln!(out, "#   {}", training.name))?;
+    }
+    Ok(())
+}
+
 fn save_every(text: &str) -> Result<SaveEvery, String> {
     let number = |text: &str| text.parse::<u64>().ok().filter(|&number| number > 0);
     let seconds = |text: &str, unit: u64| {
@@ -248,14 +262,14 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
     }
     let mut recipe = args.recipe()?;
     if args.print_recipe {
-        say(recipe.to_toml()?.trim_end());
-        say(OPEN_KEYS);
+        print_recipe(&mut std::io::stdout().lock(), &recipe, &args.sweep)?;
         return Ok(ExitCode::SUCCESS);
     }
     if args.tui && !cfg!(feature = "tui") {
         bail!("this build has no full-screen display; rebuild with `--features tui`");
     }
-    recipe.data.path = fetched(&recipe.data.path)?;
+    // Tidied last: with a slash behind it a name of a known set is a path.
+    recipe.data.path = DataRecipe::tidy(&fetched(&recipe.data.path)?);
     if !recipe.start.weights.is_empty() {
         // Fetched now, where the progress can be seen; training finds it.
         weights_path(&recipe.start.weights)?;

@@ -65,7 +65,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A checkpoint is not as it was written.
-    #[error("{path}: the checkpoint is damaged: {reason}; without an older one begin anew in another folder (--fresh)", path = path.display())]
+    #[error("{path}: the checkpoint is damaged: {reason}; without an older one begin anew in another folder (--fresh without --out, or another --out)", path = path.display())]
     DamagedCheckpoint {
         /// Its folder.
         path: PathBuf,
@@ -75,7 +75,7 @@ pub enum Error {
     /// The best model so far is not as it was written.
     #[error(
         "{reason}; it was the best model of this run, which cannot be had again: copy last.safetensors there to do without, or begin anew in \
-         another folder (--fresh)"
+         another folder (--fresh without --out, or another --out)"
     )]
     BestModel {
         /// Which file, and how.

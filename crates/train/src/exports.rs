@@ -10,7 +10,7 @@ use crate::checkpoint::{Machine, replace};
 use crate::tensorboard::event_file;
 use crate::{EpochRow, Error, Result, RunFolder, RunOptions};
 
-/// Keeps the files that the options ask for as the epochs are. They follow from the rows: a run that was stopped and goes on leaves the files of
+/// Keeps the files that the options ask for, or asked for when the run began, as the epochs are. They follow from the rows: a run that was stopped and goes on leaves the files of
 /// one that was not.
 pub(crate) struct Exports {
     folder: RunFolder,
@@ -27,7 +27,9 @@ impl Exports {
     ///
     /// When a file cannot be written.
     pub(crate) fn begin(folder: &RunFolder, options: &RunOptions, rows: &[EpochRow]) -> Result<Self> {
-        let (csv, tensorboard) = (options.csv, options.tensorboard);
+        // A file that is there is kept up: nothing else would tell that it lacks the last epochs.
+        let csv = options.csv || folder.csv().is_file();
+        let tensorboard = options.tensorboard || folder.events().is_file();
         let mut exports = Self { folder: folder.clone(), csv, tensorboard, rows: Vec::new() };
         exports.add(rows)?;
         Ok(exports)

@@ -16,6 +16,7 @@ use pyrograph_model::{
     param_infos,
 };
 
+use crate::recipe::augment_pipeline;
 use crate::{DataRecipe, Error, Recipe, Result, growth};
 
 /// Images above this side are photos: they are brought to one size.
@@ -24,8 +25,6 @@ const LARGEST_NATIVE: u32 = 64;
 const PHOTO_SIDE: u32 = 128;
 /// The least share of a photo that a training image shows. torchvision's 0.08 suits a million images; small sets learn slowly from it.
 const PHOTO_WINDOW: f64 = 0.35;
-/// What a recipe says where training images are like all others.
-const NO_AUGMENT: &str = "none";
 /// Images a step of sets that are large enough.
 const USUAL_BATCH: usize = 64;
 /// Images that mean and deviation are measured on.
@@ -118,19 +117,26 @@ impl Plan {
             recipe.model = network.into();
         }
 
+        let (warmup, epochs) = (recipe.schedule.warmup_epochs(), recipe.epochs);
+        if warmup > epochs as f64 {
+            said.push(format!(
+                "The warm-up of {warmup} epochs is longer than the run, {epochs}: its learning rate is never reached (schedule.warmup_epochs)"
+            ));
+        }
+
         let look = Look::at(train.as_ref(), recipe.data.on_error())?;
         let expected = start.as_ref().map(Pretrained::channels);
         let channels = *recipe.data.channels.get_or_insert(expected.unwrap_or(look.channels));
         let native = look.common_size.filter(|&(height, width)| height.max(width) <= LARGEST_NATIVE);
         let (height, width, steps, augment) = match (recipe.data.size, native) {
-            (None, Some((height, width))) => (height, width, String::new(), NO_AUGMENT.into()),
+            (None, Some((height, width))) => (height, width, String::new(), Recipe::NO_AUGMENT.into()),
             (size, _) => {
                 let side = size.unwrap_or(PHOTO_SIDE);
                 recipe.data.size = Some(side);
                 let middle = format!("resize({side})|center_crop({side})");
                 // Small images of one size are digits as often as they are pictures of things: nothing random unasked.
                 let window = format!("random_resized_crop({side}, scale={PHOTO_WINDOW}..1)|flip");
-                (side, side, middle, if native.is_some() { NO_AUGMENT.into() } else { window })
+                (side, side, middle, if native.is_some() { Recipe::NO_AUGMENT.into() } else { window })
             }
         };
         if recipe.augment == Recipe::AUTO {
@@ -371,11 +377,11 @@ impl Pretrained {
 ///
 /// When the text is no pipeline, or leaves images at another size than the network takes.
 pub fn augment_steps(text: &str, preprocess: &Preprocess, native: bool) -> Result<Option<Pipeline>> {
-    if text == NO_AUGMENT {
+    if text == Recipe::NO_AUGMENT {
         return Ok(None);
     }
     let wrong = |reason: String| Error::Recipe(format!("`augment` is {text:?}: {reason}"));
-    let steps: Pipeline = text.parse().map_err(|e: pyrograph_data::Error| wrong(e.to_string()))?;
+    let steps = augment_pipeline(text)?;
     if steps.is_empty() {
         return Ok(None);
     }

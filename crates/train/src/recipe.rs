@@ -23,8 +23,11 @@
 mod keys;
 mod objective;
 mod optim;
+mod place;
 mod schedule;
 mod shipped;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -32,14 +35,16 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use burn::tensor::FloatDType;
-use pyrograph_data::OnError;
 use pyrograph_data::transform::mix::Mixing;
+use pyrograph_data::{OnError, Pipeline};
+use pyrograph_model::{InputShape, ModelConfig};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use self::keys::{elsewhere, unknown_or, unknown_text};
+use self::keys::{elsewhere, parse_error, reason, short};
 pub use self::objective::{DistillRecipe, LossKind};
 pub use self::optim::{OptimKind, OptimRecipe};
+use self::place::is_same_place;
 pub use self::schedule::{Pace, ScheduleRecipe};
 pub use self::shipped::ShippedRecipe;
 use crate::{Error, Result};
@@ -98,7 +103,6 @@ pub struct Recipe {
     /// The learning rate over time.
     pub schedule: ScheduleRecipe,
     /// How often the schedule changes the rate: every `step`, or every `epoch`.
-    #[serde(skip_serializing_if = "Pace::is_step")]
     pub schedule_by: Pace,
     /// When to stop before the last epoch.
     pub stop: StopRecipe,
@@ -251,13 +255,15 @@ pub(crate) fn read_text(path: &Path) -> io::Result<String> {
 impl Recipe {
     /// The value of a setting that is decided by looking at the data.
     pub const AUTO: &'static str = "auto";
+    /// What `augment` says where training images are like all others.
+    pub(crate) const NO_AUGMENT: &'static str = "none";
 
     /// Reads a recipe file.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, is no TOML, has a key that no recipe has (the message names the nearest one
-    /// that exists) or a value out of range.
+    /// When the file cannot be read, is no TOML, has a key that no recipe has (the message names a near one
+    /// that exists), an unknown name or a value out of range.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = read_text(path)
@@ -271,7 +277,7 @@ impl Recipe {
     ///
     /// As [`Recipe::load`].
     pub fn parse(text: &str) -> Result<Self> {
-        let recipe: Self = toml::from_str(text).map_err(|e| unknown_or(&e, e.to_string().trim_end()))?;
+        let recipe: Self = toml::from_str(text).map_err(|e| parse_error(&e, text))?;
         recipe.check()?;
         Ok(recipe)
     }
@@ -282,7 +288,11 @@ impl Recipe {
     ///
     /// When no recipe has such a key, or the value does not suit it.
     pub fn set(&self, key: &str, value: &str) -> Result<Self> {
-        let wrong = |reason: String| Error::Recipe(format!("--set {key}={value}: {reason}"));
+        let wrong =
+            |reason: String| Error::Recipe(format!("--set {}={}: {reason}", short(key), short(value)));
+        if (key, value) == ("batch", Self::AUTO) {
+            return Err(wrong("the largest batch that fits is found with --batch auto".into()));
+        }
         let parsed = value.parse::<toml::Value>().unwrap_or_else(|_| toml::Value::String(value.into()));
         let mut root = toml::Table::try_from(self).map_err(|e| wrong(e.to_string()))?;
         let (last, parents) = match key.rsplit_once('.') {
@@ -315,6 +325,10 @@ impl Recipe {
         // A whole number is a number: `--set optim.lr=1`.
         let parsed = match (table.get(last), parsed) {
             (Some(toml::Value::Float(_)), toml::Value::Integer(whole)) => toml::Value::Float(whole as f64),
+            // TOML has no `.1` and no `1.`.
+            (None | Some(toml::Value::Float(_) | toml::Value::Integer(_)), toml::Value::String(text)) => {
+                text.parse().map_or(toml::Value::String(text), toml::Value::Float)
+            }
             // One of a list is a list: `--set start.freeze=layer1`.
             (Some(toml::Value::Array(_)), one @ toml::Value::String(_)) => toml::Value::Array(vec![one]),
             (_, parsed) => parsed,
@@ -324,7 +338,7 @@ impl Recipe {
             Some(known) if e.message().starts_with("unknown field") => {
                 wrong(format!("unknown key — did you mean `{known}`?"))
             }
-            _ => wrong(unknown_text(&e, e.message())),
+            _ => wrong(reason(&e)),
         })?;
         recipe.check().map_err(|e| wrong(e.to_string()))?;
         Ok(recipe)
@@ -349,7 +363,8 @@ impl Recipe {
         Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// A line for each setting in which `other` differs: its key, its value there and here. Empty for equal recipes.
+    /// A line for each setting in which `other` differs: its key, its value there and here. Empty for equal recipes. Two paths of one place
+    /// are equal.
     ///
     /// # Errors
     ///
@@ -357,10 +372,16 @@ impl Recipe {
     pub fn difference(&self, other: &Self) -> Result<String> {
         let (here, there) = (self.settings()?, other.settings()?);
         let keys: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+        let is_same = |key: &str| match key {
+            "data.path" => is_same_place(&self.data.path, &other.data.path),
+            "start.weights" => is_same_place(&self.start.weights, &other.start.weights),
+            "distill.teacher" => is_same_place(&self.distill.teacher, &other.distill.teacher),
+            key => here.get(key) == there.get(key),
+        };
         let shown = |value: Option<&String>| value.map_or("not set", String::as_str).to_owned();
         let lines = keys
             .into_iter()
-            .filter(|key| here.get(*key) != there.get(*key))
+            .filter(|key| !is_same(key))
             .map(|key| format!("  {key}: {} there, {} here", shown(there.get(key)), shown(here.get(key))));
         Ok(lines.collect::<Vec<_>>().join("\n"))
     }
@@ -378,7 +399,7 @@ impl Recipe {
         self.amp.map(|Amp::Bf16| FloatDType::BF16)
     }
 
-    /// Whether every value is in its range.
+    /// Whether every value is in its range, and every name known.
     ///
     /// # Errors
     ///
@@ -454,8 +475,22 @@ impl Recipe {
         if let Some((_, key, value, range)) = rules.find(|(holds, ..)| !holds) {
             return Err(Error::Recipe(format!("`{key}` is {value}; it must be {range}")));
         }
-        Ok(self.mix.check()?)
+        self.mix.check()?;
+        if ![Self::AUTO, Self::NO_AUGMENT].contains(&self.augment.as_str()) {
+            augment_pipeline(&self.augment)?;
+        }
+        if self.model != Self::AUTO && !ModelConfig::names().iter().any(|info| info.name == self.model) {
+            // Its error has the nearest name; for which images does not matter.
+            ModelConfig::from_name(&self.model, InputShape { channels: 3, height: 224, width: 224 }, 2)?;
+        }
+        Ok(())
     }
+}
+
+/// The steps of a recipe's `augment`.
+pub(crate) fn augment_pipeline(text: &str) -> Result<Pipeline> {
+    let wrong = |reason: String| Error::Recipe(format!("`augment` is {:?}: {}", short(text), short(&reason)));
+    text.parse().map_err(|e: pyrograph_data::Error| wrong(e.to_string()))
 }
 
 /// Values of a table and those within, under dotted keys.
@@ -467,122 +502,6 @@ fn flatten(prefix: &str, table: &toml::Table, settings: &mut BTreeMap<String, St
             value => {
                 settings.insert(key, value.to_string());
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_recipe_survives_the_round_trip_through_toml() {
-        let recipe = Recipe {
-            schedule: ScheduleRecipe::Step { every_epochs: 3.0, gamma: 0.5, warmup_epochs: 0.0 },
-            stop: StopRecipe { accuracy: Some(0.93), ..StopRecipe::default() },
-            ..Recipe::default()
-        };
-        let again = Recipe::parse(&recipe.to_toml().unwrap()).unwrap();
-        assert_eq!(again, recipe);
-        assert_eq!(again.fingerprint().unwrap(), recipe.fingerprint().unwrap());
-    }
-
-    #[test]
-    fn what_is_no_file_or_too_long_for_a_recipe_is_not_read() {
-        let place = tempfile::tempdir().unwrap();
-        let long = place.path().join("long.toml");
-        std::fs::write(&long, vec![b'#'; 1 << 20]).unwrap();
-        assert_eq!(Recipe::load(&long).unwrap(), Recipe::default());
-        std::fs::write(&long, vec![b'#'; (1 << 20) + 1]).unwrap();
-        for (path, says) in [(place.path(), "not a file"), (&long, "too many")] {
-            let error = Recipe::load(path).unwrap_err().to_string();
-            assert!(error.contains(says) && error.contains(path.to_str().unwrap()), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_difference_names_each_setting_with_both_values() {
-        let here = Recipe::default();
-        assert_eq!(here.difference(&here).unwrap(), "");
-        let there = here.set("optim.lr", "0.5").unwrap().set("ema", "0.9").unwrap();
-        let difference = here.difference(&there).unwrap();
-        assert_eq!(difference, "  ema: 0.9 there, not set here\n  optim.lr: 0.5 there, 0.05 here");
-    }
-
-    #[test]
-    fn an_empty_recipe_is_the_default() {
-        assert_eq!(Recipe::parse("").unwrap(), Recipe::default());
-    }
-
-    #[test]
-    fn a_misspelt_key_is_refused_with_the_nearest_name() {
-        let error = Recipe::parse("epoch = 3").unwrap_err().to_string();
-        assert!(error.contains("unknown field `epoch`"), "{error}");
-        assert!(error.ends_with("did you mean `epochs`?"), "{error}");
-        let error = Recipe::parse("[optim]\nmomentun = 0.9").unwrap_err().to_string();
-        assert!(error.ends_with("did you mean `momentum`?"), "{error}");
-        let error = Recipe::parse("[schedule]\nkind = \"cosin\"").unwrap_err().to_string();
-        assert!(error.ends_with("did you mean `cosine`?"), "{error}");
-    }
-
-    #[test]
-    fn set_reaches_every_part_and_names_the_key_it_refuses() {
-        let recipe = Recipe::default();
-        assert_eq!(recipe.set("optim.lr", "1").unwrap().optim.lr, 1.0);
-        assert_eq!(recipe.set("model", "resnet18").unwrap().model, "resnet18");
-        assert_eq!(recipe.set("data.size", "64").unwrap().data.size, Some(64));
-        assert_eq!(recipe.set("stop.accuracy", "1").unwrap().stop.accuracy, Some(1.0));
-        assert_eq!(
-            recipe.set("schedule.kind", "constant").unwrap().schedule,
-            ScheduleRecipe::Constant { warmup_epochs: 0.5 }
-        );
-        let error = recipe.set("optim.lrr", "1").unwrap_err().to_string();
-        assert!(error.contains("--set optim.lrr=1") && error.contains("`lr`"), "{error}");
-        let error = recipe.set("lr", "1").unwrap_err().to_string();
-        assert!(error.contains("`optim.lr`"), "{error}");
-        let error = recipe.set("epochs.x", "1").unwrap_err().to_string();
-        assert!(error.contains("`epochs` is a value"), "{error}");
-    }
-
-    #[test]
-    fn another_optimizer_brings_its_usual_numbers() {
-        let recipe = Recipe::default();
-        let adam = recipe.set("optim.kind", "adamw").unwrap();
-        assert_eq!((adam.optim.lr, adam.optim.weight_decay), (1e-3, 0.05));
-        assert_eq!(Recipe::parse("[optim]\nkind = \"adamw\"").unwrap(), adam);
-        let chosen = recipe.set("optim.lr", "0.3").unwrap().set("optim.kind", "lion").unwrap();
-        assert_eq!((chosen.optim.lr, chosen.optim.betas), (0.3, [0.9, 0.99]));
-        let error = recipe.set("optim.kind", "adamm").unwrap_err().to_string();
-        assert!(error.contains("did you mean `adam`"), "{error}");
-    }
-
-    #[test]
-    fn values_out_of_range_are_refused_by_name() {
-        for (key, value) in [
-            ("epochs", "0"),
-            ("batch", "0"),
-            ("optim.lr", "0.0"),
-            ("optim.lr", "nan"),
-            ("optim.momentum", "1.0"),
-            ("optim.betas", "[0.9, 1.0]"),
-            ("optim.eps", "0.0"),
-            ("ema", "1.0"),
-            ("optim.clip_norm", "0.0"),
-            ("optim.clip_adaptive", "0.0"),
-            ("distill.weight", "0.0"),
-            ("distill.temperature", "0.0"),
-            ("data.start_size", "3"),
-            ("label_smoothing", "1.5"),
-            ("data.valid_fraction", "1.0"),
-            ("data.size", "3"),
-            ("data.channels", "2"),
-            ("data.repeats", "0"),
-            ("stop.accuracy", "93"),
-            ("mix.cutmix", "-1.0"),
-            ("schedule.warmup_epochs", "-1.0"),
-        ] {
-            let error = Recipe::default().set(key, value).unwrap_err().to_string();
-            assert!(error.contains(&format!("`{key}`")), "{key}={value}: {error}");
         }
     }
 }

@@ -59,9 +59,9 @@ pub struct RunOptions {
     pub fresh: bool,
     /// How often it is saved within an epoch.
     pub save_every: SaveEvery,
-    /// Keep the curves in `metrics.csv` as well.
+    /// Keep the curves in `metrics.csv` as well. A run that goes on keeps it where it is there.
     pub csv: bool,
-    /// Keep the curves in an event file for TensorBoard as well: [`RunFolder::events`].
+    /// Keep the curves in an event file for TensorBoard as well: [`RunFolder::events`]. A run that goes on keeps it where it is there.
     pub tensorboard: bool,
     /// Asks it to save and stop.
     pub stop: StopSignal,
@@ -377,8 +377,10 @@ fn go_on(state: TrainState, folder: &RunFolder, options: &RunOptions) -> Result<
     };
     let state = state.restored(&checkpoint)?;
     let progress = &state.progress;
+    // With an --out there is no other folder to begin in.
+    let anew = if options.out.is_some() { "another --out" } else { "--fresh" };
     say(format!(
-        "Going on from step {}, batch {} of epoch {} (another run from the beginning: --fresh)",
+        "Going on from step {}, batch {} of epoch {} (another run from the beginning: {anew})",
         progress.step,
         progress.position.batch + 1,
         progress.epoch(),

@@ -95,18 +95,18 @@ impl RunFolder {
     }
 
     /// The folder for a run of `recipe`, locked: `out`, which is new or has a run of this recipe. Without `out` a folder below `runs`: that of
-    /// the newest run of this recipe that was stopped, otherwise a new one. With `fresh` always a new one.
+    /// the newest run of this recipe that was stopped, otherwise a new one. With `fresh` always a new one: then an `out` with a run in it is refused.
     ///
     /// # Errors
     ///
     /// When the folder has a run of another recipe or something else in it, another process trains into it, or it cannot be made or written.
     pub fn open(out: Option<&Path>, recipe: &Recipe, fresh: bool) -> Result<(Self, Found)> {
         if let Some(path) = out {
-            if !fresh && path.join("recipe.toml").is_file() {
-                return Self::reopen(path, recipe);
+            if path.join("recipe.toml").is_file() {
+                return if fresh { Err(overwrites(path)) } else { Self::reopen(path, recipe) };
             }
         } else if !fresh {
-            for path in stopped(Path::new("runs"), &recipe.model, recipe)? {
+            for path in stopped(Path::new("runs"), &recipe.model, recipe) {
                 // One that another process trains into is not stopped.
                 if let Ok((folder, Found::Unfinished)) = Self::reopen(&path, recipe) {
                     return Ok((folder, Found::Unfinished));
@@ -134,7 +134,7 @@ impl RunFolder {
     }
 
     fn reopen(path: &Path, recipe: &Recipe) -> Result<(Self, Found)> {
-        let folder = Self { path: path.to_owned(), _lock: None }.locked()?;
+        let folder = Self::lock(path)?;
         let difference = recipe.difference(&read_recipe(&folder.recipe())?)?;
         if !difference.is_empty() {
             return Err(Error::OtherRecipe { path: path.to_owned(), difference });
@@ -146,6 +146,11 @@ impl RunFolder {
             Err(error) => return Err(error),
         };
         Ok((folder, if over { Found::Finished } else { Found::Unfinished }))
+    }
+
+    /// A folder that is there, locked.
+    pub(crate) fn lock(path: &Path) -> Result<Self> {
+        Self { path: path.to_owned(), _lock: None }.locked()
     }
 
     fn locked(self) -> Result<Self> {
@@ -309,8 +314,17 @@ pub(crate) fn read_metrics(path: &Path) -> Result<Metrics> {
     Ok(metrics)
 }
 
-fn failure(path: &Path, reason: &str) -> Error {
+pub(crate) fn failure(path: &Path, reason: &str) -> Error {
     Error::RunFolder { path: path.to_owned(), reason: reason.to_owned() }
+}
+
+/// What is said of `--fresh` with a folder that is taken.
+pub(crate) fn overwrites(path: &Path) -> Error {
+    failure(
+        path,
+        "the run folder is not empty, and --fresh writes over nothing; nothing was changed, choose another with --out, or leave --out \
+         away for a new one below runs/",
+    )
 }
 
 fn claim(path: &Path) -> Result<PathBuf> {
@@ -318,7 +332,7 @@ fn claim(path: &Path) -> Result<PathBuf> {
     for entry in fs::read_dir(path).map_err(|e| failure(path, &e.to_string()))? {
         let entry = entry.map_err(|e| failure(path, &e.to_string()))?;
         // What a run leaves that was killed before it could begin.
-        if entry.file_name() != LOCK && entry.file_name() != ".recipe.toml" {
+        if ![LOCK, ".recipe.toml", ".sweep.toml"].iter().any(|left| entry.file_name() == *left) {
             let reason =
                 "the run folder exists and is not empty; nothing was changed, choose another with --out";
             return Err(failure(path, reason));
@@ -328,14 +342,16 @@ fn claim(path: &Path) -> Result<PathBuf> {
 }
 
 /// Folders below `runs` with a run of `recipe` that may have been stopped, the newest first.
-fn stopped(runs: &Path, name: &str, recipe: &Recipe) -> Result<Vec<PathBuf>> {
-    let text = recipe.to_toml()?;
-    let same = |path: &PathBuf| fs::read_to_string(path.join("recipe.toml")).is_ok_and(|there| there == text);
-    Ok(called(runs, name).into_iter().filter(same).collect())
+fn stopped(runs: &Path, name: &str, recipe: &Recipe) -> Vec<PathBuf> {
+    let is_same = |path: &PathBuf| {
+        let there = read_recipe(&path.join("recipe.toml"));
+        there.and_then(|there| recipe.difference(&there)).is_ok_and(|difference| difference.is_empty())
+    };
+    called(runs, name).into_iter().filter(is_same).collect()
 }
 
 /// Folders below `runs` whose names are `name` and a number, the highest first.
-fn called(runs: &Path, name: &str) -> Vec<PathBuf> {
+pub(crate) fn called(runs: &Path, name: &str) -> Vec<PathBuf> {
     let prefix = format!("{name}-");
     let number =
         |path: &Path| -> Option<u64> { path.file_name()?.to_str()?.strip_prefix(&prefix)?.parse().ok() };
@@ -486,8 +502,8 @@ mod tests {
             fs::create_dir(&path).unwrap();
             fs::write(path.join("recipe.toml"), recipe.to_toml().unwrap()).unwrap();
         }
-        let found = stopped(place.path(), "auto", &recipe).unwrap();
+        let found = stopped(place.path(), "auto", &recipe);
         assert_eq!(found, [place.path().join("auto-10"), place.path().join("auto-2")]);
-        assert!(stopped(&place.path().join("none"), "auto", &recipe).unwrap().is_empty());
+        assert!(stopped(&place.path().join("none"), "auto", &recipe).is_empty());
     }
 }

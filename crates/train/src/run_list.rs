@@ -2,14 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::run_folder::{read_metrics, read_recipe};
-use crate::{EpochRow, Error, Recipe, Result, StopRecipe, StopRule};
+use crate::run_folder::{failure, read_metrics, read_recipe};
+use crate::sweep_folder::is_sweep;
+use crate::{EpochRow, Recipe, Result, StopRecipe, StopRule};
 
 /// One run.
 #[derive(Debug, Clone)]
 pub struct RunSummary {
     /// Its folder.
     pub path: PathBuf,
+    name: String,
     /// With every choice made.
     pub recipe: Recipe,
     /// The epochs that are over.
@@ -54,29 +56,49 @@ impl RunSummary {
         }
         // `sum` would make -0 of no rows.
         let seconds = rows.iter().fold(0.0, |sum, row| sum + row.seconds);
-        Self { path, recipe, rows, best, seconds, measured }
+        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        Self { path, name, recipe, rows, best, seconds, measured }
     }
 
-    /// The last part of its path.
+    /// The last part of its path, behind that of its sweep in a list of what is beside the sweep.
     #[must_use]
-    pub fn name(&self) -> String {
-        self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    pub fn name(&self) -> &str {
+        &self.name
     }
 }
 
-/// The runs in the folder `runs`, by name, each read by [`RunSummary::read`].
+/// The runs in the folder `runs` and in the sweeps there, by name, each read by [`RunSummary::read`].
 ///
 /// # Errors
 ///
 /// When `runs` cannot be read.
 pub fn list_runs(runs: &Path) -> Result<Vec<Result<RunSummary>>> {
-    let failure = |e: std::io::Error| Error::RunFolder { path: runs.to_owned(), reason: e.to_string() };
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(runs).map_err(failure)? {
-        paths.push(entry.map_err(failure)?.path());
+    let mut list = Vec::new();
+    for path in entries(runs)? {
+        if !is_sweep(&path) {
+            list.extend(RunSummary::read(&path).transpose());
+            continue;
+        }
+        let sweep = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        match entries(&path) {
+            Ok(paths) => list.extend(paths.iter().filter_map(|path| {
+                let run = RunSummary::read(path).transpose()?;
+                Some(run.map(|run| RunSummary { name: format!("{sweep}/{}", run.name), ..run }))
+            })),
+            Err(error) => list.push(Err(error)),
+        }
     }
+    Ok(list)
+}
+
+/// What is in a folder, by name.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let wrong = |e: std::io::Error| failure(folder, &e.to_string());
+    let entries = std::fs::read_dir(folder).map_err(wrong)?;
+    let mut paths: Vec<PathBuf> =
+        entries.map(|entry| Ok(entry.map_err(wrong)?.path())).collect::<Result<_>>()?;
     paths.sort_by_key(|path| natural(path));
-    Ok(paths.iter().filter_map(|path| RunSummary::read(path).transpose()).collect())
+    Ok(paths)
 }
 
 /// `mlp-2` comes before `mlp-10`.
@@ -122,5 +144,19 @@ mod tests {
         assert_eq!(whole.measured, Some(("test".into(), 0.75)));
         let error = runs[2].as_ref().unwrap_err().to_string();
         assert!(error.contains("metrics.jsonl") && error.contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn runs_of_a_sweep_are_listed_with_its_name() {
+        let place = tempfile::tempdir().unwrap();
+        run(place.path(), "mlp-1", "");
+        run(&place.path().join("other"), "hidden", "");
+        run(&place.path().join("sweep-1"), "optim.lr=0.1", &epoch(1, 0.5));
+        std::fs::write(place.path().join("sweep-1/sweep.toml"), "").unwrap();
+        let names = |runs: &Path| {
+            list_runs(runs).unwrap().into_iter().map(|run| run.unwrap().name().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(place.path()), ["mlp-1", "sweep-1/optim.lr=0.1"]);
+        assert_eq!(names(&place.path().join("sweep-1")), ["optim.lr=0.1"]);
     }
 }

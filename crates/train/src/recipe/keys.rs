@@ -2,8 +2,15 @@
 
 use crate::Error;
 
-/// Keys that are tables within tables, by their whole names.
-const KEYS: [&str; 48] = [
+/// Keys by their whole names; of those with the same last part the first is the likeliest.
+const KEYS: [&str; 55] = [
+    "model",
+    "epochs",
+    "batch",
+    "accumulate",
+    "seed",
+    "loss",
+    "label_smoothing",
     "schedule_by",
     "amp",
     "distill.teacher",
@@ -60,25 +67,79 @@ pub(super) fn elsewhere(key: &str) -> Option<&'static str> {
     KEYS.into_iter().find(|known| *known != key && last(known) == last(key))
 }
 
-pub(super) fn unknown_or(error: &toml::de::Error, otherwise: &str) -> Error {
-    Error::Recipe(unknown_text(error, otherwise))
+/// What TOML says of `text`, at which line, and of a line that is not too long with the line itself.
+pub(super) fn parse_error(error: &toml::de::Error, text: &str) -> Error {
+    let whole = error.to_string();
+    let echo = whole.trim_end().strip_suffix(error.message().trim_end()).unwrap_or_default();
+    let reason = reason(error);
+    if echo.len() <= LONGEST_ECHO {
+        return Error::Recipe(format!("{echo}{reason}"));
+    }
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    Error::Recipe(format!("line {}: {reason}", before.matches('\n').count() + 1))
 }
 
-/// Serde's "unknown field `a`, expected one of `b`, `c`" with the nearest of the known names.
-pub(super) fn unknown_text(error: &toml::de::Error, otherwise: &str) -> String {
+/// What an error says, in words of recipes and not of Rust, with the known name that is near to an unknown one.
+pub(super) fn reason(error: &toml::de::Error) -> String {
     let message = error.message();
-    if !message.starts_with("unknown field") && !message.starts_with("unknown variant") {
-        return otherwise.to_owned();
+    let mismatch = ["invalid type: ", "invalid value: ", "invalid "];
+    let mismatch = mismatch.iter().find_map(|start| message.strip_prefix(start)?.split_once(", expected "));
+    if let Some((given, wanted)) = mismatch {
+        return format!("{} is given where {} is wanted", given_words(given), wanted_words(wanted));
     }
+    let unknown = ["unknown field", "unknown variant"].iter().any(|start| message.starts_with(start));
     let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let nearest = names.split_first().and_then(|(unknown, known)| {
-        known
-            .iter()
-            .copied()
-            .max_by(|a, b| strsim::jaro_winkler(a, unknown).total_cmp(&strsim::jaro_winkler(b, unknown)))
-    });
-    match nearest {
-        Some(nearest) => format!("{} — did you mean `{nearest}`?", otherwise.trim_end()),
-        None => otherwise.to_owned(),
+    let near = names.split_first().filter(|_| unknown).and_then(|(unknown, known)| near(unknown, known));
+    match near {
+        Some(near) => format!("{message} — did you mean `{near}`?"),
+        None => short(message),
+    }
+}
+
+/// The one of `known` that `unknown` is likely to be meant for: no more than one letter in three is another.
+fn near<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
+    // No name is so long, and distances to long texts take long.
+    let unknown = Some(unknown).filter(|unknown| unknown.len() < 64)?;
+    let distance = |known: &str| strsim::damerau_levenshtein(known, unknown);
+    let nearest = known.iter().copied().min_by_key(|known| distance(known))?;
+    Some(nearest).filter(|nearest| distance(nearest) <= (nearest.len() / 3).max(1))
+}
+
+/// Serde's name of what was given, as `string "x"`.
+fn given_words(given: &str) -> String {
+    match given.split_once(' ') {
+        _ if given == "map" => "a table".into(),
+        _ if given == "sequence" => "a list".into(),
+        Some(("string", text)) => format!("the text {}", short(text)),
+        Some(("length", length)) => format!("a list of {length}"),
+        Some(("integer" | "boolean", value)) => value.trim_matches('`').into(),
+        _ => given.strip_prefix("floating point ").unwrap_or(given).trim_matches('`').into(),
+    }
+}
+
+/// Serde's name of what was expected, as `u64`.
+fn wanted_words(wanted: &str) -> String {
+    match wanted {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more,".into(),
+        "f32" | "f64" => "a number".into(),
+        "a boolean" => "true or false".into(),
+        "a string" => "a text".into(),
+        "a sequence" => "a list".into(),
+        _ if wanted.contains("tagged enum") => "a table with `kind`, as {kind = \"…\"},".into(),
+        _ if wanted.starts_with("struct ") => "a table of settings".into(),
+        _ => wanted.replace("an array of length", "a list of"),
+    }
+}
+
+/// Characters of a text that are shown; more help nobody.
+const LONGEST: usize = 400;
+/// Bytes of a recipe that are shown around an error.
+const LONGEST_ECHO: usize = 400;
+
+/// The beginning of a text.
+pub(super) fn short(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{} …", &text[..end]),
+        None => text.into(),
     }
 }

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Rule;
 
+/// More epochs than a run may have are never reached.
+const MOST_EPOCHS: f64 = 1e6;
+
 /// The learning rate over time. Epochs may be fractions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -82,12 +85,6 @@ pub enum Pace {
     Epoch,
 }
 
-impl Pace {
-    pub(super) fn is_step(&self) -> bool {
-        *self == Self::Step
-    }
-}
-
 fn tenth() -> f64 {
     0.1
 }
@@ -118,15 +115,21 @@ impl ScheduleRecipe {
     /// The ranges of its values.
     pub(super) fn rules(&self) -> Vec<Rule> {
         let above_0 = |value: f64| value.is_finite() && value > 0.0;
+        let epochs = |value: f64| above_0(value) && value <= MOST_EPOCHS;
         let warmup = self.warmup_epochs();
         let mut rules = vec![(
-            warmup.is_finite() && warmup >= 0.0,
+            warmup == 0.0 || epochs(warmup),
             "schedule.warmup_epochs",
-            warmup.to_string(),
-            "0 or more",
+            format!("{warmup:?}"),
+            "0 to 1000000",
         )];
         if let Self::Step { every_epochs, .. } = *self {
-            rules.push((above_0(every_epochs), "schedule.every_epochs", every_epochs.to_string(), "above 0"));
+            rules.push((
+                epochs(every_epochs),
+                "schedule.every_epochs",
+                format!("{every_epochs:?}"),
+                "above 0 to 1000000",
+            ));
         }
         if let Self::Plateau { patience_epochs, .. } = *self {
             let waits = patience_epochs >= 1;
@@ -137,8 +140,8 @@ impl ScheduleRecipe {
             rules.push((above_0(gamma), "schedule.gamma", gamma.to_string(), "above 0"));
         }
         if let Self::MultiStep { at_epochs, .. } = self {
-            let rising = at_epochs.iter().all(|&at| above_0(at)) && at_epochs.is_sorted();
-            let range = "epochs above 0 in rising order";
+            let rising = at_epochs.iter().all(|&at| epochs(at)) && at_epochs.is_sorted();
+            let range = "epochs above 0 to 1000000 in rising order";
             rules.push((rising, "schedule.at_epochs", format!("{at_epochs:?}"), range));
         }
         if let Self::Polynomial { power, .. } = *self {

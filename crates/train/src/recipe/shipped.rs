@@ -33,15 +33,17 @@ impl ShippedRecipe {
     ///
     /// # Errors
     ///
-    /// Names the nearest one where there is none.
+    /// Names a near one where there is none, or says where they are listed.
     pub fn from_name(name: &str) -> Result<Self> {
         let like = |other: &Self| strsim::jaro_winkler(other.name, name);
         let found = Self::all().find(|recipe| recipe.name == name);
         found.ok_or_else(|| {
             let nearest = Self::all().max_by(|a, b| like(a).total_cmp(&like(b)));
             let nearest = nearest.filter(|recipe| like(recipe) > 0.8);
-            let hint =
-                nearest.map_or_else(String::new, |recipe| format!(" — did you mean `{}`?", recipe.name));
+            let hint = nearest.map_or_else(
+                || "; `pyrograph recipes` lists all".into(),
+                |recipe| format!(" — did you mean `{}`?", recipe.name),
+            );
             Error::Recipe(format!("no recipe is called `{name}`{hint}"))
         })
     }
@@ -88,6 +90,6 @@ mod tests {
         let error = ShippedRecipe::from_name("cifar_resnet20").unwrap_err().to_string();
         assert!(error.ends_with("did you mean `cifar10_resnet20`?"), "{error}");
         let error = ShippedRecipe::from_name("run.toml").unwrap_err().to_string();
-        assert!(!error.contains("did you"), "{error}");
+        assert!(!error.contains("did you") && error.contains("`pyrograph recipes` lists all"), "{error}");
     }
 }

@@ -36,7 +36,7 @@ pub fn compare(title: &str, runs: &[RunSummary]) -> Result<String> {
         let class =
             has_curves.then(|| format!("run c{} d{}", curves % COLORS, (curves + curves / COLORS) % DASHES));
         curves += usize::from(has_curves);
-        Ok(Shown { run, name: run.name(), settings: run.recipe.settings()?, class })
+        Ok(Shown { run, name: run.name().to_owned(), settings: run.recipe.settings()?, class })
     });
     let shown: Vec<Shown<'_>> = shown.collect::<Result<_>>()?;
     let body = format!(
@@ -70,7 +70,7 @@ fn summary(runs: &[RunSummary]) -> String {
         text += &format!(
             " The best validation accuracy is {}, of <bdi>{}</bdi>.",
             percent(accuracy).replace(' ', "\u{A0}"),
-            escape(&run.name())
+            escape(run.name())
         );
     }
     format!("<p class=\"note\">{text}</p>\n")
