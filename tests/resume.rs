@@ -429,9 +429,10 @@ fn without_room_permission_or_memory_it_says_so_and_the_last_checkpoint_stays() 
     assert!(after("", "whole", &[]).output().unwrap().status.success());
     let expected = results(&place.join("whole"));
     let faults = [
-        ("room", "trap '' XFSZ; ulimit -f 1;", "File too large"),
-        ("permission", "", "Permission denied"),
-        ("memory", "ulimit -v 60000;", "memory allocation"),
+        ("room", "trap '' XFSZ; ulimit -f 1;", &["File too large"][..]),
+        ("permission", "", &["Permission denied"]),
+        // There is none for values, or none for the stack of a thread.
+        ("memory", "ulimit -v 60000;", &["memory allocation", "temporarily unavailable"]),
     ];
     for (out, line, says) in faults {
         let newest = killed_after_a_save(place, out, |more| after("", out, more));
@@ -449,7 +450,8 @@ fn without_room_permission_or_memory_it_says_so_and_the_last_checkpoint_stays() 
         let output = after(line, out, &["--save-every", "1"]).output().unwrap();
         set_mode(folder, 0o755);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && said.contains(says), "{out}: {:?}, {said}", output.status);
+        let is_said = says.iter().any(|says| said.contains(says));
+        assert!(!output.status.success() && is_said, "{out}: {:?}, {said}", output.status);
         if out != "memory" {
             assert!(said.starts_with(&format!("error: {out}/")), "{said}");
             assert_eq!(output.status.code(), Some(1), "{said}");
