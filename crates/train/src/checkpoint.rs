@@ -240,11 +240,13 @@ fn verify(folder: &Path) -> Result<(), String> {
             return Err(format!("{MANIFEST}: `{name}` is no name of a file"));
         }
         let path = folder.join(name);
-        let length = open(&path).and_then(|file| file.metadata()).map_err(|e| format!("{name}: {e}"))?.len();
+        let unread = |e: io::Error| format!("{name}: {e}");
+        let file = open(&path).map_err(unread)?;
+        let length = file.metadata().map_err(unread)?.len();
         if length != *bytes {
             return Err(format!("{name}: {length} bytes, not {bytes}"));
         }
-        if file_hash(&path).map_err(|e| format!("{name}: {e}"))? != *sha256 {
+        if hash_of(file).map_err(unread)? != *sha256 {
             return Err(format!("{name}: its SHA-256 is not that of the manifest"));
         }
     }
@@ -257,8 +259,8 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 /// The SHA-256 of a file, in hex.
-fn file_hash(path: &Path) -> io::Result<String> {
-    let (mut file, mut hash, mut buffer) = (File::open(path)?, Sha256::new(), vec![0; 1 << 16]);
+fn hash_of(mut file: File) -> io::Result<String> {
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
     loop {
         match file.read(&mut buffer)? {
             0 => return Ok(hex(&hash.finalize())),

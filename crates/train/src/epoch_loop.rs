@@ -296,7 +296,8 @@ impl Training {
         self.save(None)
     }
 
-    /// Ends the loop while images do not come. Within a step there is nothing that could be saved: what is left is the newest checkpoint.
+    /// Ends the loop while images do not come. Within a step, and of weights that are not finite, there is nothing that could be saved: what is
+    /// left is the newest checkpoint.
     fn stop_before(
         &mut self,
         a_step: bool,
@@ -304,7 +305,7 @@ impl Training {
         earlier: &[String],
         burn: &mut Burn,
     ) -> Result<()> {
-        if a_step {
+        if a_step && told(is_finite(&self.state.network.model.valid()))? {
             self.save_within(clock, earlier, burn)?;
         } else if let Some(checkpoint) = self.saver.newest()?.checkpoint {
             self.state = self.state.clone().restored(&checkpoint)?;
