@@ -39,6 +39,8 @@ mod per_plane;
 #[cfg(feature = "flex")]
 mod per_plane_loops;
 #[cfg(feature = "flex")]
+mod phases;
+#[cfg(feature = "flex")]
 mod pieces;
 #[cfg(feature = "flex")]
 mod planes;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use pyrograph::burn::optim::momentum::MomentumConfig;
 use pyrograph::burn::optim::{GradientsParams, SgdConfig};
 use pyrograph::burn::tensor::{Device, Distribution, Int, Tensor};
@@ -43,6 +43,10 @@ pub(crate) struct BenchModelArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     runs: u16,
 
+    /// Measure one of the two
+    #[arg(long, value_name = "WHAT")]
+    only: Option<Work>,
+
     /// Run this command in turn and compare
     #[arg(long, value_name = "COMMAND")]
     vs: Option<String>,
@@ -55,6 +59,13 @@ pub(crate) struct BenchModelArgs {
     compute: Compute,
 }
 
+/// What a network does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Work {
+    Train,
+    Infer,
+}
+
 /// What was measured: medians of the runs.
 #[derive(Debug, Serialize)]
 struct Measured {
@@ -64,12 +75,16 @@ struct Measured {
     device: String,
     threads: usize,
     /// Steps of SGD with momentum, with loss and gradients.
-    train_img_s: f64,
-    infer_img_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    train_img_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    infer_img_s: Option<f64>,
     /// A batch of inference.
-    infer_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    infer_ms: Option<f64>,
     /// Of inference, by the network's multiply-accumulates.
-    infer_gflop_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    infer_gflop_s: Option<f64>,
     /// Of this process, where the system tells.
     peak_rss_mib: Option<u64>,
     /// What the other command told, and how many times faster this is.
@@ -105,15 +120,17 @@ struct Rates {
 }
 
 impl Rates {
-    fn add(&mut self, ours: f64, other: Option<f64>) {
-        self.ours.push(ours);
-        self.others.extend(other);
-        self.ratios.extend(other.map(|other| ours / other));
+    fn add(&mut self, ours: Option<f64>, other: Option<f64>) {
+        self.ours.extend(ours);
+        if let (Some(ours), Some(other)) = (ours, other) {
+            self.others.push(other);
+            self.ratios.push(ours / other);
+        }
     }
 
-    fn other(&self) -> (Option<f64>, Option<f64>) {
-        let told = |values: &[f64]| (!values.is_empty()).then(|| median(values));
-        (told(&self.others), told(&self.ratios))
+    /// The medians: ours, the other's, and of the ratios.
+    fn medians(&self) -> [Option<f64>; 3] {
+        [&self.ours, &self.others, &self.ratios].map(|rates| (!rates.is_empty()).then(|| median(rates)))
     }
 }
 
@@ -125,18 +142,19 @@ pub(crate) fn run(args: &BenchModelArgs) -> Result<ExitCode> {
     let mut bench = Bench::new(&config, batch, &device.autodiff());
     let (mut train, mut infer) = (Rates::default(), Rates::default());
     for _ in 0..args.runs {
-        let ours = [bench.train(args.seconds)?, bench.infer(args.seconds)?];
+        let wanted = |work| args.only.is_none_or(|only| only == work);
+        let trained = wanted(Work::Train).then(|| bench.train(args.seconds)).transpose()?;
+        let answered = wanted(Work::Infer).then(|| bench.infer(args.seconds)).transpose()?;
         let told = args.vs.as_deref().map(told_by).transpose()?.unwrap_or_default();
         let theirs = [rate(&told, "train_img_s"), rate(&told, "infer_img_s")];
         if let (Some(command), [None, None]) = (&args.vs, theirs) {
             bail!("{command}: its last line tells neither `train_img_s` nor `infer_img_s`");
         }
-        train.add(ours[0], theirs[0]);
-        infer.add(ours[1], theirs[1]);
+        train.add(trained, theirs[0]);
+        infer.add(answered, theirs[1]);
     }
-    let infer_img_s = median(&infer.ours);
-    let (other_train, train_ratio) = train.other();
-    let (other_infer, infer_ratio) = infer.other();
+    let [train_img_s, other_train, train_ratio] = train.medians();
+    let [infer_img_s, other_infer, infer_ratio] = infer.medians();
     let macs = summarize(&config)?.macs();
     let measured = Measured {
         model: args.model.clone(),
@@ -144,10 +162,10 @@ pub(crate) fn run(args: &BenchModelArgs) -> Result<ExitCode> {
         input: config.input().to_string(),
         device: device_name,
         threads,
-        train_img_s: median(&train.ours),
+        train_img_s,
         infer_img_s,
-        infer_ms: 1000.0 * batch as f64 / infer_img_s,
-        infer_gflop_s: 2e-9 * macs as f64 * infer_img_s,
+        infer_ms: infer_img_s.map(|rate| 1000.0 * batch as f64 / rate),
+        infer_gflop_s: infer_img_s.map(|rate| 2e-9 * macs as f64 * rate),
         peak_rss_mib: peak_rss_mib(),
         other: Other { train_img_s: other_train, train_ratio, infer_img_s: other_infer, infer_ratio },
     };
@@ -171,9 +189,13 @@ fn write_text(out: &mut impl Write, m: &Measured) -> std::io::Result<()> {
         _ => String::new(),
     };
     let Other { train_img_s, train_ratio, infer_img_s, infer_ratio } = m.other;
-    writeln!(out, "training    {:.1} images a second{}", m.train_img_s, against(train_img_s, train_ratio))?;
-    writeln!(out, "inference   {:.1} images a second{}", m.infer_img_s, against(infer_img_s, infer_ratio))?;
-    writeln!(out, "            {:.1} ms a batch, {:.0} GFLOP/s", m.infer_ms, m.infer_gflop_s)?;
+    if let Some(rate) = m.train_img_s {
+        writeln!(out, "training    {rate:.1} images a second{}", against(train_img_s, train_ratio))?;
+    }
+    if let (Some(rate), Some(ms), Some(gflop_s)) = (m.infer_img_s, m.infer_ms, m.infer_gflop_s) {
+        writeln!(out, "inference   {rate:.1} images a second{}", against(infer_img_s, infer_ratio))?;
+        writeln!(out, "            {ms:.1} ms a batch, {gflop_s:.0} GFLOP/s")?;
+    }
     if let Some(rss) = m.peak_rss_mib {
         writeln!(out, "memory      {rss} MiB at most")?;
     }

@@ -23,6 +23,16 @@ impl<'a> Room<'a> {
         self.fill(&std::iter::repeat(0.0))
     }
 
+    /// The first of these numbers, which lie side by side.
+    ///
+    /// # Panics
+    ///
+    /// When they are too few.
+    pub(super) fn copy(self, numbers: &[f32]) -> &'a mut [f32] {
+        let length = self.len();
+        self.0.write_copy_of_slice(&numbers[..length])
+    }
+
     /// The first of these numbers, many at once.
     ///
     /// # Panics
@@ -101,7 +111,7 @@ pub(super) fn by_chunks<S>(
     by_parts(length, chunk, scratch, |(state, made), n, room| {
         let made = &mut made[..room.len()];
         work(state, n, made);
-        room.0.write_copy_of_slice(made)
+        room.copy(made)
     })
 }
 

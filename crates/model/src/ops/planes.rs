@@ -80,23 +80,6 @@ impl Planes {
         }
     }
 
-    /// Writes what lies inside of a plane into `channel`; pixels that no output sees stay as they are.
-    #[inline(always)]
-    pub(super) fn take_inside(&self, plane: &[f32], channel: &mut [f32]) {
-        let [height, width] = self.size;
-        let inside = self.padding[0]..(self.padding[0] + height).min(self.rows);
-        for y in inside {
-            let pixels = &mut channel[(y - self.padding[0]) * width..][..width];
-            let row = &plane[y * self.row()..][..self.row()];
-            for (offset, part) in row.chunks_exact(self.columns).enumerate() {
-                let (skipped, first) = self.first_inside(offset);
-                let part = part.get(skipped..).unwrap_or_default();
-                let pixels = pixels.get_mut(first..).unwrap_or_default();
-                pixels.chunks_mut(self.apart).zip(part).for_each(|(to, from)| to[0] = *from);
-            }
-        }
-    }
-
     /// The columns that begin at `offset` which are left of the image, and the pixel that the next of them lies on.
     fn first_inside(&self, offset: usize) -> (usize, usize) {
         let skipped = self.padding[1].saturating_sub(offset).div_ceil(self.apart);

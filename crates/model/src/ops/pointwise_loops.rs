@@ -64,15 +64,15 @@ pub(super) fn sum(x: &FlexTensor, y: &FlexTensor, function: Option<Pointwise>) -
 /// The function of each value, to which `bias` is added before.
 pub(super) fn in_place(values: &mut [f32], bias: f32, function: Option<Pointwise>) {
     match function {
-        None => change(values, |x| x + bias),
-        Some(Pointwise::Relu) => change(values, |x| relu(x + bias)),
-        Some(Pointwise::Relu6) => change(values, |x| (x + bias).clamp(0.0, 6.0)),
-        Some(Pointwise::LeakyRelu(slope)) => change(values, |x| leaky_relu(x + bias, slope as f32)),
-        Some(Pointwise::HardSigmoid) => change(values, |x| hard_sigmoid(x + bias)),
-        Some(Pointwise::HardSwish) => change(values, |x| (x + bias) * hard_sigmoid(x + bias)),
-        Some(Pointwise::Sigmoid) => change(values, |x| sigmoid(x + bias)),
-        Some(Pointwise::Silu) => change(values, |x| (x + bias) * sigmoid(x + bias)),
-        Some(Pointwise::Gelu) => change(values, |x| (x + bias) * normal_share(x + bias)),
+        None => change(values, move |x| x + bias),
+        Some(Pointwise::Relu) => change(values, move |x| relu(x + bias)),
+        Some(Pointwise::Relu6) => change(values, move |x| (x + bias).clamp(0.0, 6.0)),
+        Some(Pointwise::LeakyRelu(slope)) => change(values, move |x| leaky_relu(x + bias, slope as f32)),
+        Some(Pointwise::HardSigmoid) => change(values, move |x| hard_sigmoid(x + bias)),
+        Some(Pointwise::HardSwish) => change(values, move |x| (x + bias) * hard_sigmoid(x + bias)),
+        Some(Pointwise::Sigmoid) => change(values, move |x| sigmoid(x + bias)),
+        Some(Pointwise::Silu) => change(values, move |x| (x + bias) * sigmoid(x + bias)),
+        Some(Pointwise::Gelu) => change(values, move |x| (x + bias) * normal_share(x + bias)),
     }
 }
 
@@ -89,10 +89,10 @@ pub(super) fn in_row(values: &mut [f32], bias: &[f32], function: Option<Pointwis
     }
 }
 
-fn change_row(values: &mut [f32], bias: &[f32], function: impl Fn(f32) -> f32) {
+fn change_row(values: &mut [f32], bias: &[f32], function: impl Fn(f32) -> f32 + Copy) {
     wide(
         #[inline(always)]
-        || {
+        move || {
             for (value, bias) in values.iter_mut().zip(bias) {
                 *value = function(*value + *bias);
             }
@@ -100,10 +100,11 @@ fn change_row(values: &mut [f32], bias: &[f32], function: impl Fn(f32) -> f32) {
     );
 }
 
-fn change(values: &mut [f32], function: impl Fn(f32) -> f32) {
+/// What `function` holds it holds itself: where it would refer to a number, that could be one of the values, and no loop would be one of vectors.
+fn change(values: &mut [f32], function: impl Fn(f32) -> f32 + Copy) {
     wide(
         #[inline(always)]
-        || {
+        move || {
             for value in values.iter_mut() {
                 *value = function(*value);
             }
@@ -123,7 +124,7 @@ fn leaky_relu(x: f32, slope: f32) -> f32 {
 
 #[inline(always)]
 fn hard_sigmoid(x: f32) -> f32 {
-    (x / 6.0 + 0.5).clamp(0.0, 1.0)
+    (x * (1.0 / 6.0) + 0.5).clamp(0.0, 1.0)
 }
 
 fn map(x: &FlexTensor, function: impl Fn(f32) -> f32 + Copy + Sync) -> Option<FlexTensor> {
