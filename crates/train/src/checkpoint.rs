@@ -36,8 +36,12 @@ const MANIFEST_BYTES: u64 = 1 << 16;
 const KEPT: usize = 2;
 /// Before the number of the step.
 const PREFIX: &str = "step-";
-/// What is being written, or about to be removed. Whatever begins so was left by a process that has ended.
+/// What is being written, or about to be removed. Whatever of a checkpoint begins so was left by a process that has ended.
 const UNFINISHED: &str = ".";
+/// What was taken out of sight, before its name.
+const OLD: &str = ".old-";
+/// The name of the newest.
+const LATEST: &str = "LATEST";
 
 /// A file of a checkpoint, by its name.
 pub(crate) type Content = (&'static str, Vec<u8>);
@@ -52,6 +56,10 @@ pub(crate) struct Checkpoints {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
     folder: PathBuf,
+    /// The step that it is of.
+    pub(crate) step: u64,
+    /// What its manifest has.
+    files: Vec<String>,
 }
 
 /// The newest checkpoint that is whole, and what is wrong with those that are newer.
@@ -99,6 +107,7 @@ impl Checkpoints {
             let run = self.folder.parent().unwrap_or(Path::new("."));
             disk.make_folder(&self.folder).and_then(|()| disk.sync(run)).map_err(at(&self.folder))?;
         }
+        self.bring_back();
         self.sweep();
         disk.make_folder(&unfinished).map_err(at(&unfinished))?;
         let mut manifest = Manifest { version: VERSION, files: Vec::new() };
@@ -120,7 +129,10 @@ impl Checkpoints {
 
         // The checkpoint is safe. What fails from here on loses nothing and is tried again with the next one.
         let _ = self.point_at(&name);
-        for name in self.names()?.iter().skip(KEPT) {
+        let (passed_over, others): (Vec<_>, Vec<_>) =
+            self.steps()?.into_iter().partition(|(of, _)| *of > step);
+        // Later ones were damaged, or the run would not have gone on from before them.
+        for (_, name) in passed_over.iter().chain(others.iter().skip(KEPT)) {
             let _ = self.retire(name);
         }
         self.sweep();
@@ -133,12 +145,13 @@ impl Checkpoints {
     ///
     /// When the folder cannot be read.
     pub(crate) fn newest(&self) -> Result<Newest> {
+        self.bring_back();
         let mut newest = Newest::default();
-        for name in self.names()? {
+        for (step, name) in self.steps()? {
             let folder = self.folder.join(name);
             match verify(&folder) {
-                Ok(()) => {
-                    newest.checkpoint = Some(Checkpoint { folder });
+                Ok(files) => {
+                    newest.checkpoint = Some(Checkpoint { folder, step, files });
                     break;
                 }
                 Err(reason) => newest.damaged.push(Error::DamagedCheckpoint { path: folder, reason }),
@@ -147,14 +160,22 @@ impl Checkpoints {
         Ok(newest)
     }
 
-    /// Removes them all: a run that is over has no use for them.
+    /// Removes them all: a run that is over has no use for them. What else somebody has put into their folder stays.
     pub(crate) fn remove(&self) -> Result<()> {
-        let removed = self.disk.remove(&self.folder);
-        removed.map_err(|source| Error::Checkpoint { path: self.folder.clone(), source })
+        let failure = |source| Error::Checkpoint { path: self.folder.clone(), source };
+        for (_, name) in self.steps()? {
+            self.retire(&name).map_err(failure)?;
+        }
+        self.sweep();
+        let _ = self.disk.remove(&self.folder.join(LATEST));
+        match fs::read_dir(&self.folder).map_err(failure)?.next() {
+            None => self.disk.remove(&self.folder).map_err(failure),
+            Some(_) => Ok(()),
+        }
     }
 
-    /// Names of finished checkpoints, the newest first.
-    fn names(&self) -> Result<Vec<String>> {
+    /// Steps and names of finished checkpoints, the newest first.
+    fn steps(&self) -> Result<Vec<(u64, String)>> {
         let failure = |source| Error::Checkpoint { path: self.folder.clone(), source };
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
@@ -169,39 +190,73 @@ impl Checkpoints {
             }
         }
         steps.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(steps.into_iter().map(|(_, name)| name).collect())
+        Ok(steps)
     }
 
     /// Takes a checkpoint out of sight, which happens at once, so that a removal that is cut short leaves no half of one.
     fn retire(&self, name: &str) -> io::Result<()> {
-        self.disk.rename(&self.folder.join(name), &self.folder.join(format!("{UNFINISHED}old-{name}")))
+        self.disk.rename(&self.folder.join(name), &self.folder.join(format!("{OLD}{name}")))
+    }
+
+    /// Gives a checkpoint its name again that was to make room for another of the same step, which then did not come.
+    fn bring_back(&self) {
+        for old in self.hidden().filter(|name| name.starts_with(OLD)) {
+            let name = self.folder.join(&old[OLD.len()..]);
+            if !name.exists() {
+                let _ = self.disk.rename(&self.folder.join(old), &name);
+            }
+        }
     }
 
     /// Removes what was left unfinished.
     fn sweep(&self) {
-        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED)) {
-            let _ = self.disk.remove(&entry.path());
+        for name in self.hidden() {
+            let _ = self.disk.remove(&self.folder.join(name));
         }
     }
 
+    /// What is out of sight of checkpoints. Other hidden files are somebody's own, where the folder is a link to a place for large files.
+    fn hidden(&self) -> impl Iterator<Item = String> + use<> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| {
+            let is_step = |name: &str| name.starts_with(PREFIX);
+            name.strip_prefix(OLD).is_some_and(is_step)
+                || name.strip_prefix(UNFINISHED).is_some_and(|name| is_step(name) || name == LATEST)
+        })
+    }
+
     fn point_at(&self, name: &str) -> io::Result<()> {
-        let unfinished = self.folder.join(format!("{UNFINISHED}LATEST"));
+        let unfinished = self.folder.join(format!("{UNFINISHED}{LATEST}"));
         self.disk.write(&unfinished, format!("{name}\n").as_bytes())?;
-        self.disk.rename(&unfinished, &self.folder.join("LATEST"))
+        self.disk.rename(&unfinished, &self.folder.join(LATEST))
     }
 }
 
 impl Checkpoint {
+    /// Where one of its files is, if it has it.
+    pub(crate) fn find(&self, name: &str) -> Option<PathBuf> {
+        self.files.iter().any(|file| file == name).then(|| self.folder.join(name))
+    }
+
     /// Where one of its files is.
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+    ///
+    /// # Errors
+    ///
+    /// When the manifest has none of this name: then nobody has compared its bytes.
+    pub(crate) fn file(&self, name: &str) -> Result<PathBuf> {
+        self.find(name).ok_or_else(|| self.damaged(format!("{MANIFEST}: it has no `{name}`")))
     }
 
     /// The whole of one of its files.
     pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>> {
-        let path = self.file(name);
+        let path = self.file(name)?;
         fs::read(&path).map_err(|source| Error::Checkpoint { path, source })
+    }
+
+    /// What is said of it where something in it cannot be.
+    pub(crate) fn damaged(&self, reason: String) -> Error {
+        Error::DamagedCheckpoint { path: self.folder.clone(), reason }
     }
 }
 
@@ -223,8 +278,8 @@ pub(crate) fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> 
         .map_err(failure)
 }
 
-/// Whether every byte is as the manifest has it.
-fn verify(folder: &Path) -> Result<(), String> {
+/// The files of a checkpoint, if every byte is as the manifest has it.
+fn verify(folder: &Path) -> Result<Vec<String>, String> {
     let mut json = Vec::new();
     let read = open(&folder.join(MANIFEST)).and_then(|file| file.take(MANIFEST_BYTES).read_to_end(&mut json));
     read.map_err(|e| format!("{MANIFEST}: {e}"))?;
@@ -250,7 +305,7 @@ fn verify(folder: &Path) -> Result<(), String> {
             return Err(format!("{name}: its SHA-256 is not that of the manifest"));
         }
     }
-    Ok(())
+    Ok(manifest.files.into_iter().map(|file| file.name).collect())
 }
 
 /// A file of a checkpoint. What is none, such as a pipe, is not opened: that may wait for ever.

@@ -115,7 +115,7 @@ impl StopRule {
         } else {
             self.recipe
                 .patience
-                .filter(|&epochs| row.epoch - self.best_epoch >= epochs)
+                .filter(|&epochs| row.epoch.saturating_sub(self.best_epoch) >= epochs)
                 .map(Stopped::Patience)
         };
         (is_best, stopped)

@@ -70,6 +70,9 @@ fn started(folder: &RunFolder) -> f64 {
 /// which readers take for one that is still to come.
 fn grow(path: &Path, bytes: &[u8]) -> Result<()> {
     let failure = |source| Error::Checkpoint { path: path.to_owned(), source };
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(failure(io::Error::other("this is no file; remove it")));
+    }
     let there = match fs::read(path) {
         Ok(there) => there,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),

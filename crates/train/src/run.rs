@@ -1,6 +1,6 @@
 //! From a recipe to a run folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -22,10 +22,10 @@ use crate::plan::thousands;
 use crate::progress::{Progress, image_bar};
 use crate::replicas::Replicas;
 use crate::report::{MistakePicture, Report};
-use crate::run_folder::{Found, Measured, line, metrics_text, read_metrics};
+use crate::run_folder::{Found, Measured, failure, line, metrics_text, read_metrics};
 use crate::saver::{Results, Saver, publish};
 use crate::teller::{Teller, print_line};
-use crate::train_state::{self, HISTORY, TrainState, numbered};
+use crate::train_state::{self, HISTORY, MODEL, TrainState, numbered};
 use crate::{
     Callback, Ema, Error, Fitted, Objective, Plan, Recipe, Result, RunFolder, SaveEvery, Schedule, Scores,
     StopRecipe, StopSignal, Stopped, Teacher,
@@ -36,6 +36,8 @@ mod tests;
 
 /// Mistakes shown in a report.
 const MISTAKES: usize = 24;
+/// Classes that a message names.
+const NAMES: usize = 5;
 
 /// What changes how long a run takes, not what comes out.
 #[derive(Debug, Clone)]
@@ -166,7 +168,7 @@ pub fn run_plan(plan: &Plan, options: &RunOptions, callbacks: Vec<Box<dyn Callba
 
 /// Measures the best model and writes what a run leaves in the end.
 fn conclude(plan: &Plan, options: &RunOptions, folder: RunFolder, fitted: Fitted) -> Result<Outcome> {
-    let best = best_model(&folder, &options.device)?;
+    let best = best_model(plan, &folder, &options.device)?;
     let (measured_on, measured) = match &plan.test {
         Some(test) => ("test", test),
         None => (plan.watched, &plan.valid),
@@ -265,7 +267,7 @@ fn fit_from(
         Schedule::new(recipe.optim.lr, &recipe.schedule, recipe.epochs, steps).by(recipe.schedule_by);
     let mut state = begin(plan, &device, &train)?;
     if found == Found::Unfinished {
-        state = go_on(state, folder, options)?;
+        state = go_on(state, plan, folder, options)?;
     }
     let epochs_done = state.progress.rows.len();
     let frozen = Frozen::new(&state.network.model, recipe.start.freeze_epochs.saturating_sub(epochs_done));
@@ -273,7 +275,8 @@ fn fit_from(
     let scores = (Scores::new(plan.model.classes()), Scores::new(plan.model.classes()));
     let train = tensor_loader(train, device.clone())
         .with_mixing(recipe.mix)?
-        .starting_at(&state.progress.position)?;
+        .starting_at(&state.progress.position)
+        .map_err(|error| changed(&folder.checkpoints(), &error.to_string()))?;
     callbacks.insert(0, Box::new(Exports::begin(folder, options, &state.progress.rows)?));
     callbacks.insert(0, Box::new(Teller::new(folder, recipe.epochs, options.verbose && !options.tui)));
     // Burn's learner wants an optimizer; the loop has its own.
@@ -360,7 +363,7 @@ fn begin(plan: &Plan, device: &Device, train: &Loader) -> Result<TrainState> {
 }
 
 /// The state of the newest checkpoint, if there is one.
-fn go_on(state: TrainState, folder: &RunFolder, options: &RunOptions) -> Result<TrainState> {
+fn go_on(state: TrainState, plan: &Plan, folder: &RunFolder, options: &RunOptions) -> Result<TrainState> {
     let say = |line: String| {
         if options.verbose {
             print_line(&line);
@@ -372,9 +375,19 @@ fn go_on(state: TrainState, folder: &RunFolder, options: &RunOptions) -> Result<
         if let Some(error) = newest.damaged.into_iter().next() {
             return Err(error);
         }
+        if let Some(model) = [folder.best_model(), folder.last_model()].iter().find(|path| path.exists()) {
+            return Err(failure(
+                model,
+                "there is no checkpoint to go on from, and a run from the beginning would write over this model; \
+                 nothing was changed, begin in a new run folder with --fresh, or choose one with --out",
+            ));
+        }
         say("The run in it has saved nothing yet: it begins again".into());
         return Ok(state);
     };
+    let kept = checkpoint.file(MODEL)?;
+    let model = ModelFile::load(&kept, &options.device).map_err(|e| checkpoint.damaged(e.to_string()))?;
+    check_model(&model, plan).map_err(|reason| changed(&kept, &reason))?;
     let state = state.restored(&checkpoint)?;
     let progress = &state.progress;
     // With an --out there is no other folder to begin in.
@@ -395,15 +408,57 @@ fn go_on(state: TrainState, folder: &RunFolder, options: &RunOptions) -> Result<
     }
     if !progress.rows.is_empty() {
         // Better now than after all epochs that are left.
-        best_model(folder, &options.device)?;
+        best_model(plan, folder, &options.device)?;
     }
     Ok(state)
 }
 
 /// The best model so far.
-fn best_model(folder: &RunFolder, device: &Device) -> Result<ModelFile> {
-    ModelFile::load(folder.best_model(), device)
-        .map_err(|error| Error::BestModel { reason: error.to_string() })
+fn best_model(plan: &Plan, folder: &RunFolder, device: &Device) -> Result<ModelFile> {
+    let path = folder.best_model();
+    let model =
+        ModelFile::load(&path, device).map_err(|error| Error::BestModel { reason: error.to_string() })?;
+    check_model(&model, plan).map_err(|reason| changed(&path, &reason))?;
+    Ok(model)
+}
+
+/// Whether a model of the run is one for the data and the network of `plan`; otherwise what has changed.
+fn check_model(model: &ModelFile, plan: &Plan) -> std::result::Result<(), String> {
+    let (there, here) = (&model.class_names, plan.train.class_names());
+    if there != here {
+        let list = |names: &[String]| match names {
+            [names @ .., _] if names.len() > NAMES => format!("{}, …", names[..NAMES].join(", ")),
+            names => names.join(", "),
+        };
+        let which = there.iter().zip(here).position(|(there, here)| there != here);
+        return Err(match which {
+            Some(n) if there.len() == here.len() => {
+                format!("its class {n} is `{}`, that of the data is `{}`", there[n], here[n])
+            }
+            _ => format!(
+                "it has {} classes ({}), the data has {} ({})",
+                there.len(),
+                list(there),
+                here.len(),
+                list(here)
+            ),
+        });
+    }
+    if model.config != plan.model || model.preprocess != plan.preprocess {
+        return Err("it is of another network, or of images of another size".into());
+    }
+    Ok(())
+}
+
+/// What is said of a file of the run that no longer fits.
+fn changed(path: &Path, reason: &str) -> Error {
+    failure(
+        path,
+        &format!(
+            "{reason}; the data or this file has changed since the run was begun: bring back what there was, \
+             or begin in a new run folder with --fresh or --out"
+        ),
+    )
 }
 
 /// How a network becomes a model file of this run.

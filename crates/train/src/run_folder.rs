@@ -1,6 +1,6 @@
 //! The folder of a run.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -114,6 +114,14 @@ impl RunFolder {
             }
         }
         let folder = Self::create(out, &recipe.model)?.locked()?;
+        if let Some(path) = out {
+            // While the lock was waited for, another process may have begun a run, and even ended it.
+            if folder.recipe().is_file() {
+                drop(folder);
+                return Self::open(out, recipe, fresh);
+            }
+            claim(path)?;
+        }
         folder.write(&folder.recipe(), recipe.to_toml()?.as_bytes())?;
         Ok((folder, Found::Nothing))
     }
@@ -155,13 +163,15 @@ impl RunFolder {
 
     fn locked(self) -> Result<Self> {
         let path = self.path.join(LOCK);
-        if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+        // A link could lead to anything, and a pipe would be waited for.
+        if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
             return Err(failure(
                 &path,
                 "this is no file, and a process that trains would hold it; remove it",
             ));
         }
-        let file = File::create(&path).map_err(|e| failure(&path, &format!("cannot be written: {e}")))?;
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(|e| failure(&path, &format!("cannot be written: {e}")))?;
         let begun = Instant::now();
         loop {
             match file.try_lock() {
@@ -291,22 +301,28 @@ pub(crate) fn line(value: &impl Serialize) -> Result<String> {
     Ok(text + "\n")
 }
 
-/// What `metrics.jsonl` has; nothing where there is no such file. A last line that is cut off does not count.
+/// What `metrics.jsonl` has; nothing where there is no such file. A last line that is cut off in its middle does not count.
 pub(crate) fn read_metrics(path: &Path) -> Result<Metrics> {
     let mut metrics = Metrics::default();
-    let Ok(file) = File::open(path) else { return Ok(metrics) };
-    let mut lines = BufReader::new(file);
+    match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(metrics),
+        Ok(found) if !found.is_file() => return Err(failure(path, "this is no file; remove it")),
+        _ => {}
+    }
+    let mut lines = BufReader::new(File::open(path).map_err(|e| failure(path, &e.to_string()))?);
     for number in 1.. {
         let mut line = Vec::new();
         let read = lines.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line);
         read.map_err(|e| failure(path, &e.to_string()))?;
-        if line.last() != Some(&b'\n') {
+        if line.is_empty() {
             break;
         }
         if let Ok(row) = serde_json::from_slice::<EpochRow>(&line) {
             metrics.rows.push(row);
         } else if let Ok(measured) = serde_json::from_slice::<Measured>(&line) {
             metrics.measured = Some(measured);
+        } else if line.last() != Some(&b'\n') && line.len() < LINE_BYTES as usize {
+            break;
         } else {
             return Err(failure(path, &format!("line {number} is not that of an epoch")));
         }
@@ -327,8 +343,11 @@ pub(crate) fn overwrites(path: &Path) -> Error {
     )
 }
 
-fn claim(path: &Path) -> Result<PathBuf> {
-    fs::create_dir_all(path).map_err(|e| failure(path, &format!("the run folder cannot be made: {e}")))?;
+/// Makes a folder that is empty, or takes one.
+pub(crate) fn claim(path: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(path).map_err(|e| {
+        failure(path, &format!("the run folder cannot be made: {e}; choose another with --out"))
+    })?;
     for entry in fs::read_dir(path).map_err(|e| failure(path, &e.to_string()))? {
         let entry = entry.map_err(|e| failure(path, &e.to_string()))?;
         // What a run leaves that was killed before it could begin.
@@ -422,8 +441,11 @@ mod tests {
         assert_eq!((rows.len(), rows[1].epoch, rows[0].train_loss), (2, 2, 0.1 + 0.2));
         // JSON has no infinite numbers.
         assert!(rows[0].valid_loss.is_nan());
-        fs::write(&path, &text[..text.len() - 1]).unwrap();
-        assert_eq!(read_metrics(&path).unwrap().rows.len(), 1);
+        // A line is whole without its end.
+        for (cut, rows) in [(1, 2), (2, 1), (3, 1)] {
+            fs::write(&path, &text[..text.len() - cut]).unwrap();
+            assert_eq!(read_metrics(&path).unwrap().rows.len(), rows);
+        }
         assert!(read_metrics(&place.path().join("none")).unwrap().rows.is_empty());
     }
 
@@ -456,6 +478,37 @@ mod tests {
         assert!(error.contains("optim.lr: 0.05 there, 0.5 here"), "{error}");
         let error = RunFolder::open(Some(&out), &recipe, true).unwrap_err().to_string();
         assert!(error.contains("not empty"), "{error}");
+    }
+
+    #[test]
+    fn a_run_that_begins_while_the_lock_is_waited_for_is_not_written_over() {
+        let place = tempfile::tempdir().unwrap();
+        let (out, recipe) = (place.path().join("run"), Recipe::default());
+        let first = RunFolder::create(Some(&out), "x").unwrap().locked().unwrap();
+        let other = recipe.set("seed", "7").unwrap();
+        let waits = {
+            let out = out.clone();
+            thread::spawn(move || RunFolder::open(Some(&out), &other, false).map(|_| ()))
+        };
+        thread::sleep(LOCK_PATIENCE / 4);
+        first.write(&first.recipe(), recipe.to_toml().unwrap().as_bytes()).unwrap();
+        drop(first);
+        let error = waits.join().unwrap().unwrap_err().to_string();
+        assert!(error.contains("seed"), "{error}");
+        assert!(recipe.difference(&read_recipe(&out.join("recipe.toml")).unwrap()).unwrap().is_empty());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_lock_that_is_a_link_leads_nowhere() {
+        let place = tempfile::tempdir().unwrap();
+        let (out, precious) = (place.path().join("run"), place.path().join("precious"));
+        fs::create_dir(&out).unwrap();
+        fs::write(&precious, "x").unwrap();
+        std::os::unix::fs::symlink(&precious, out.join(LOCK)).unwrap();
+        let error = RunFolder::open(Some(&out), &Recipe::default(), false).unwrap_err().to_string();
+        assert!(error.contains("this is no file"), "{error}");
+        assert_eq!(fs::read_to_string(precious).unwrap(), "x");
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Saves while training goes on.
 
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -72,7 +71,11 @@ impl Saver {
                 }
             })
         };
-        let thread = thread.map_err(|source| Error::Checkpoint { path: PathBuf::from("saver"), source })?;
+        let thread = thread.map_err(|e| {
+            Error::Training(format!(
+                "no thread can be started to write checkpoints: {e}; let the process have more of them (`ulimit -u`)"
+            ))
+        })?;
         let last = (step, Instant::now());
         Ok(Self { every, last, folder, saves: Some(saves), done, under_way: false, thread: Some(thread) })
     }
@@ -94,7 +97,7 @@ impl Saver {
             }
         }
         Ok(match self.every {
-            SaveEvery::Steps(steps) => step >= self.last.0 + steps.max(1),
+            SaveEvery::Steps(steps) => step >= self.last.0.saturating_add(steps.max(1)),
             SaveEvery::Time(time) => self.last.1.elapsed() >= time,
         })
     }

@@ -12,7 +12,7 @@ use crate::checkpoint::{Checkpoint, Content};
 use crate::run_folder::{metrics_text, read_metrics};
 use crate::{Classifier, Ema, EpochRow, Error, Result};
 
-const MODEL: &str = "model.safetensors";
+pub(crate) const MODEL: &str = "model.safetensors";
 const AVERAGE: &str = "average.safetensors";
 const OPTIMIZER: &str = "optimizer.bpk";
 const STATE: &str = "state.json";
@@ -122,10 +122,13 @@ impl TrainState {
 
     /// The state in `checkpoint`: weights, average, optimizer and progress.
     pub(crate) fn restored(self, checkpoint: &Checkpoint) -> Result<Self> {
-        let damaged = |reason| Error::DamagedCheckpoint { path: checkpoint.file(STATE), reason };
+        let damaged = |reason: String| checkpoint.damaged(format!("{STATE}: {reason}"));
         let mut progress: Progress =
             serde_json::from_slice(&checkpoint.read(STATE)?).map_err(|e| damaged(e.to_string()))?;
-        progress.rows = read_metrics(&checkpoint.file(HISTORY))?.rows;
+        progress.rows = read_metrics(&checkpoint.file(HISTORY)?)?.rows;
+        if progress.step != checkpoint.step {
+            return Err(damaged(format!("it is of step {}", progress.step)));
+        }
         let (there, here) = (progress.tally.classes(), self.progress.tally.classes());
         if there != here {
             return Err(damaged(format!("it has scores of {there} classes; the data has {here}")));
@@ -148,7 +151,7 @@ impl TrainState {
 
     fn with_weights(mut self, checkpoint: &Checkpoint, averaged_steps: u64) -> Result<Self> {
         let load = |model: Model, name: &str| -> Result<Model> {
-            let path = checkpoint.file(name);
+            let path = checkpoint.file(name)?;
             let tensors = read_weights(&path)?;
             load_tensors(model, tensors).map_err(|e| Error::DamagedCheckpoint { path, reason: e.to_string() })
         };
@@ -156,16 +159,14 @@ impl TrainState {
         let _ = self.network.model.valid();
         self.network.model = load(self.network.model, MODEL)?;
         if let Some(ema) = self.ema {
-            let file = checkpoint.file(AVERAGE);
             // Before the first step there is none.
-            let average = if file.exists() { Some(load(self.network.model.valid(), AVERAGE)?) } else { None };
+            let average =
+                checkpoint.find(AVERAGE).map(|_| load(self.network.model.valid(), AVERAGE)).transpose()?;
             self.ema = Some(ema.restored(average, averaged_steps));
         }
         let bytes = Bytes::from_bytes_vec(checkpoint.read(OPTIMIZER)?);
-        let record = OptimizerRecord::from_bytes(bytes).map_err(|e| Error::DamagedCheckpoint {
-            path: checkpoint.file(OPTIMIZER),
-            reason: e.to_string(),
-        })?;
+        let record = OptimizerRecord::from_bytes(bytes)
+            .map_err(|e| checkpoint.damaged(format!("{OPTIMIZER}: {e}")))?;
         self.optimizer = self.optimizer.load_record(record);
         Ok(self)
     }

@@ -107,6 +107,11 @@ fn newest_step(checkpoints: &Checkpoints) -> Option<u64> {
     Some(step)
 }
 
+/// The finished checkpoints, the newest first.
+fn names(checkpoints: &Checkpoints) -> Vec<String> {
+    checkpoints.steps().unwrap().into_iter().map(|(_, name)| name).collect()
+}
+
 /// Every file below a folder with its bytes.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
@@ -130,32 +135,83 @@ fn the_newest_is_read_and_two_are_kept() {
         checkpoints.commit(step, &content(step)).unwrap();
         assert_eq!(newest_step(&checkpoints), Some(step));
     }
-    assert_eq!(checkpoints.names().unwrap(), ["step-12345678901", "step-0000000500"]);
+    assert_eq!(names(&checkpoints), ["step-12345678901", "step-0000000500"]);
     let latest = fs::read_to_string(place.path().join("checkpoints/LATEST")).unwrap();
     assert_eq!(latest, "step-12345678901\n");
     // The same step again takes the place of the first.
-    checkpoints.commit(500, &content(500)).unwrap();
+    checkpoints.commit(12_345_678_901, &content(12_345_678_901)).unwrap();
     assert_eq!(fs::read_dir(place.path().join("checkpoints")).unwrap().count(), 3);
     checkpoints.remove().unwrap();
     assert!(!place.path().join("checkpoints").exists());
 }
 
-/// The operations of a third commit, with two checkpoints there.
-fn third_commit(disk: Faulty) -> (TempDir, Result<()>) {
+#[test]
+fn damaged_checkpoints_of_later_steps_do_not_push_out_a_new_one() {
+    let place = tempfile::tempdir().unwrap();
+    let checkpoints = checkpoints(&place, Machine);
+    checkpoints.commit(1, &content(1)).unwrap();
+    for later in ["step-0000000008", "step-9999999999"] {
+        fs::create_dir(place.path().join("checkpoints").join(later)).unwrap();
+    }
+    assert_eq!(newest_step(&checkpoints), Some(1));
+    checkpoints.commit(2, &content(2)).unwrap();
+    assert_eq!(names(&checkpoints), ["step-0000000002", "step-0000000001"]);
+}
+
+#[test]
+fn what_else_lies_beside_checkpoints_stays() {
+    let place = tempfile::tempdir().unwrap();
+    let checkpoints = checkpoints(&place, Machine);
+    let folder = place.path().join("checkpoints");
+    fs::create_dir_all(folder.join(".ssh")).unwrap();
+    for name in [".profile", ".ssh/key", "notes"] {
+        fs::write(folder.join(name), name).unwrap();
+    }
+    for name in [".step-0000000007", ".old-step-0000000001"] {
+        fs::create_dir(folder.join(name)).unwrap();
+    }
+    checkpoints.commit(1, &content(1)).unwrap();
+    checkpoints.commit(2, &content(2)).unwrap();
+    checkpoints.remove().unwrap();
+    let left = files(&folder);
+    let left: Vec<_> =
+        left.keys().map(|path| path.strip_prefix(&folder).unwrap().to_str().unwrap()).collect();
+    assert_eq!(left, [".profile", ".ssh/key", "notes"]);
+}
+
+#[test]
+fn a_file_that_the_manifest_has_not_is_not_read() {
+    let place = tempfile::tempdir().unwrap();
+    let checkpoints = checkpoints(&place, Machine);
+    checkpoints.commit(1, &content(1)).unwrap();
+    let manifest = place.path().join("checkpoints/step-0000000001/manifest.json");
+    fs::write(&manifest, r#"{"version":1,"files":[]}"#).unwrap();
+    let checkpoint = checkpoints.newest().unwrap().checkpoint.unwrap();
+    assert!(checkpoint.find("state.json").is_none());
+    let error = checkpoint.read("state.json").unwrap_err().to_string();
+    assert!(error.contains("step-0000000001") && error.contains("it has no `state.json`"), "{error}");
+}
+
+/// The operations of a commit with those of two steps there: of a third, or of the second once more.
+fn third_commit(step: u64, disk: Faulty) -> (TempDir, Result<()>) {
     let place = tempfile::tempdir().unwrap();
     let healthy = checkpoints(&place, Machine);
     healthy.commit(1, &content(1)).unwrap();
     healthy.commit(2, &content(2)).unwrap();
-    let result = checkpoints(&place, disk).commit(3, &content(3));
+    let result = checkpoints(&place, disk).commit(step, &content(step));
     (place, result)
 }
 
 #[test]
 fn an_error_or_an_end_at_any_operation_leaves_a_whole_checkpoint() {
+    [3, 2].into_iter().for_each(an_error_or_an_end_at_any_operation_of_a_commit);
+}
+
+fn an_error_or_an_end_at_any_operation_of_a_commit(third: u64) {
     let disk = Faulty::default();
-    third_commit(disk.clone()).1.unwrap();
+    third_commit(third, disk.clone()).1.unwrap();
     let operations = disk.log().len();
-    assert!(operations > 15, "{operations}");
+    assert_eq!(operations, 16);
     let faults = [
         Fault::Error(ErrorKind::StorageFull),
         Fault::Error(ErrorKind::Other),
@@ -165,14 +221,14 @@ fn an_error_or_an_end_at_any_operation_leaves_a_whole_checkpoint() {
     ];
     for number in 0..operations {
         for fault in faults {
-            let (place, result) = third_commit(Faulty::at(number, fault));
+            let (place, result) = third_commit(third, Faulty::at(number, fault));
             let healthy = checkpoints(&place, Machine);
             let step = newest_step(&healthy).unwrap();
             match result {
-                Ok(()) => assert_eq!(step, 3, "{fault:?} at {number}"),
+                Ok(()) => assert_eq!(step, third, "{fault:?} at {number}"),
                 Err(error) => {
                     // Only the name of the new one may already be there.
-                    assert!(step == 2 || step == 3, "{fault:?} at {number}: {step}");
+                    assert!(step == 2 || step == third, "{fault:?} at {number}: {step}");
                     assert!(matches!(error, Error::Checkpoint { .. }), "{error}");
                     assert!(error.to_string().contains("checkpoints"), "{error}");
                 }
@@ -180,7 +236,7 @@ fn an_error_or_an_end_at_any_operation_leaves_a_whole_checkpoint() {
             assert!(healthy.newest().unwrap().damaged.is_empty(), "{fault:?} at {number}");
             // The one before is as it was, until the new one is safe.
             if step == 2 {
-                assert!(healthy.names().unwrap().contains(&"step-0000000001".to_owned()));
+                assert!(names(&healthy).contains(&"step-0000000001".to_owned()));
             }
             // And the next one goes well, with nothing left lying about.
             healthy.commit(4, &content(4)).unwrap();
@@ -249,13 +305,13 @@ fn draws() -> impl FnMut() -> u64 {
 #[test]
 fn a_loss_of_power_at_any_moment_leaves_a_whole_checkpoint() {
     let mut draw = draws();
-    // The operations of three commits in one place, played again in another.
+    // The operations of commits in one place, one of a step that was saved before, played again in another.
     let disk = Faulty::default();
     let first = tempfile::tempdir().unwrap();
     let mut ends = Vec::new();
-    for step in 1..=3 {
+    for step in [1, 2, 2, 3] {
         checkpoints(&first, disk.clone()).commit(step, &content(step)).unwrap();
-        ends.push(disk.log().len());
+        ends.push((disk.log().len(), step));
     }
     for done in 0..=disk.log().len() {
         for _ in 0..8 {
@@ -263,7 +319,8 @@ fn a_loss_of_power_at_any_moment_leaves_a_whole_checkpoint() {
             let operations = moved(&disk.log()[..done], first.path(), place.path());
             after_power_loss(&operations, &mut draw);
             // What a commit has promised is there.
-            let promised = ends.iter().filter(|&&end| end <= done).count() as u64;
+            let promised = ends.iter().filter(|(end, _)| *end <= done).map(|(_, step)| *step).max();
+            let promised = promised.unwrap_or_default();
             let found = newest_step(&checkpoints(&place, Machine)).unwrap_or_default();
             assert!(found >= promised, "after {done} operations: {found}, not {promised}");
         }
