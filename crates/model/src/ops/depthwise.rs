@@ -266,3 +266,37 @@ fn products<S: Simd, const ELEMENTS: usize>(
     }
     to.iter_mut().zip(sums).for_each(|(to, sum)| *to = simd.reduce_sum_f32s(sum));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pixel_that_is_not_finite_reaches_no_further_than_the_kernel() {
+        for (stride, out) in [(1, [6, 5]), (2, [3, 3])] {
+            let g = Geometry {
+                batch: 1,
+                groups: 2,
+                inputs: 1,
+                outputs: 1,
+                size: [6, 5],
+                kernel: [3; 2],
+                stride: [stride; 2],
+                padding: [1; 2],
+                dilation: [1; 2],
+                out,
+            };
+            // The last of a row, which the first of the next lies beside.
+            let (y, x) = (2, 4);
+            let mut pixels = vec![1.0; 2 * 30];
+            pixels[y * 5 + x] = f32::INFINITY;
+            let sums = correlate(&g, &pixels, &[1.0; 18], After::NOTHING);
+            for (n, sum) in sums.iter().enumerate() {
+                let (plane, at) = (n / (out[0] * out[1]), n % (out[0] * out[1]));
+                let (down, along) = (at / out[1] * stride, at % out[1] * stride);
+                let sees = plane == 0 && down.abs_diff(y) <= 1 && along.abs_diff(x) <= 1;
+                assert_eq!(sum.is_finite(), !sees, "{n} with steps of {stride}");
+            }
+        }
+    }
+}

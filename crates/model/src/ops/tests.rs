@@ -110,6 +110,9 @@ fn convolutions_and_their_gradients_are_those_of_burn_in_64_bits() {
         ("depthwise with wide steps", case([2, 9, 23, 31], [9, 1, 3, 3], [[3, 4], [1, 0], one], 9)),
         ("depthwise, apart", case([2, 9, 13, 18], [9, 1, 3, 3], [one, [2, 3], [2, 3]], 9)),
         ("depthwise, wide zeros", case([2, 4, 3, 3], [4, 1, 2, 2], [one, [4, 5], one], 4)),
+        ("depthwise, no zeros", case([2, 5, 9, 20], [5, 1, 3, 3], [one, [0, 0], one], 5)),
+        ("depthwise, many rows at once", case([2, 3, 28, 28], [3, 1, 5, 5], [one, [2, 2], one], 3)),
+        ("depthwise with steps, odd sizes", case([2, 4, 15, 17], [4, 1, 3, 3], [[2, 2], one, one], 4)),
         ("depthwise on one pixel", case([2, 40, 1, 1], [40, 1, 3, 3], [one, one, one], 40)),
     ];
     for (name, case) in &cases {
