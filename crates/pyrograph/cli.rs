@@ -11,6 +11,7 @@ mod data;
 mod devices;
 mod eval;
 mod index;
+mod meant;
 mod models;
 mod named;
 mod on_disk;
@@ -28,6 +29,8 @@ mod transforms;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::thread;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
@@ -97,7 +100,7 @@ pub(crate) fn run() -> Result<ExitCode> {
             told.print()?;
             return Ok(ExitCode::SUCCESS);
         }
-        Err(wrong) => wrong.exit(),
+        Err(wrong) => meant::with_meant_option(wrong).exit(),
     };
     match line.command {
         Command::Train(args) => train::run(&args),
@@ -146,14 +149,27 @@ impl Threads {
     fn count(&self) -> Result<usize> {
         let threads = match self.threads {
             Some(threads) => usize::from(threads),
-            None => std::thread::available_parallelism().map_or(1, usize::from),
+            None => thread::available_parallelism().map_or(1, usize::from),
         };
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()
-            .context("the threads cannot be started")?;
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context(NO_THREADS)?;
         Ok(threads)
     }
+}
+
+/// What is said where the system starts no more threads.
+const NO_THREADS: &str =
+    "the threads cannot be started; use fewer with --threads, or raise the limit on processes (ulimit -u)";
+
+/// Whether the system starts so many more threads.
+fn check_more_threads(count: usize) -> Result<()> {
+    let gate = Mutex::new(());
+    thread::scope(|scope| {
+        // All are there at the same time: none ends before this is dropped.
+        let _closed = gate.lock();
+        (0..count)
+            .try_for_each(|_| thread::Builder::new().spawn_scoped(scope, || drop(gate.lock())).map(drop))
+    })
+    .context(NO_THREADS)
 }
 
 impl Compute {

@@ -32,7 +32,9 @@ pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_
     let scratch = || (vec![0.0; phases.count() * phases.plane()], Vec::new());
     by_parts(g.batch * g.result(), channels * pixels, scratch, |(seen, made), n, room| {
         let made = of_length(made, room.len() + phases.plane());
-        for (k, x) in x[n * channels * g.area()..].chunks_exact(g.area()).take(room.len() / pixels).enumerate() {
+        for (k, x) in
+            x[n * channels * g.area()..].chunks_exact(g.area()).take(room.len() / pixels).enumerate()
+        {
             let channel = (n * channels + k) % g.groups;
             let kernel = &weight[channel * g.elements()..][..g.elements()];
             let out = &mut made[k * pixels..];
