@@ -364,7 +364,11 @@ fn settings_that_need_each_other_are_taken_together() {
     let kind = ["train", "--print-recipe", "--set", "schedule.kind=step"];
     let said = works(place.path(), &[&kind[..], &["--set", "schedule.every_epochs=3"]].concat());
     assert!(said.contains("every_epochs = 3.0"), "{said}");
-    refused(place.path(), &kind, &["--set schedule.kind=step", "every_epochs"]);
+    refused(
+        place.path(),
+        &kind,
+        &["--set schedule.kind=step: `schedule.every_epochs` is missing; give it as well"],
+    );
     let adamw = ["train", "--print-recipe", "--lr", "0.05", "--set", "optim.kind=adamw"];
     assert!(works(place.path(), &adamw).contains("lr = 0.05"));
 }

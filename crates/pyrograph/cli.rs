@@ -32,7 +32,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 use pyrograph::burn::tensor::Device;
 use pyrograph::data::printable;
@@ -169,7 +169,7 @@ fn check_more_threads(count: usize) -> Result<()> {
         (0..count)
             .try_for_each(|_| thread::Builder::new().spawn_scoped(scope, || drop(gate.lock())).map(drop))
     })
-    .context(NO_THREADS)
+    .map_err(|e| anyhow!("{NO_THREADS}: {e}"))
 }
 
 impl Compute {
@@ -257,6 +257,12 @@ fn program() -> String {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+
+    #[test]
+    fn threads_that_are_tried_are_all_there_at_once_and_gone_after() {
+        super::check_more_threads(8).unwrap();
+        super::check_more_threads(0).unwrap();
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -144,7 +144,11 @@ mod tests {
         let sweeps = [step(), "schedule.every_epochs=3,5".to_owned()];
         assert_eq!(variants(&Recipe::default(), &sweeps).unwrap().len(), 2);
         let error = format!("{:#}", variants(&Recipe::default(), &[step()]).err().unwrap());
-        assert!(error.contains("--sweep schedule.kind=step") && error.contains("`every_epochs`"), "{error}");
+        assert!(
+            error.contains("--sweep schedule.kind=step")
+                && error.contains("`schedule.every_epochs` is missing"),
+            "{error}"
+        );
     }
 
     #[test]

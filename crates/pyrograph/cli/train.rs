@@ -39,7 +39,7 @@ Parquet file http://… or https://…. These variables are read:
   PYROGRAPH_CACHE                  folder for what is kept of them [default: pyrograph in the user's cache folder]
   PYROGRAPH_CACHE_GB               how much of them is kept there [default: 16; 0 for nothing]";
 
-/// Burn's learner starts two threads and panics where there are none; others tell of it, and are a few as well.
+/// Threads besides those that load images: Burn's learner starts two, and panics where there are none.
 const LEARNER_THREADS: usize = 4;
 
 /// What `--print-recipe` says of keys that have no value until something decides them.
@@ -300,7 +300,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
         refuse_inside(out, &recipe.data.path)?;
     }
     let threads = args.compute.threads()?;
-    check_more_threads(LEARNER_THREADS)?;
+    // Images to learn from and to watch are loaded at the same time.
+    check_more_threads(2 * threads + LEARNER_THREADS)?;
     let (mut devices, device_name) = args.compute.devices()?;
     let options = RunOptions {
         device: devices.remove(0),

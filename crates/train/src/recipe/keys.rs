@@ -203,6 +203,10 @@ pub(super) fn reason(error: &toml::de::Error) -> String {
     if message == "wanted string or table" {
         return "a name in quotes is wanted".into();
     }
+    // Only schedules have keys without a default.
+    if let Some(name) = message.strip_prefix("missing field `") {
+        return format!("`schedule.{}` is missing; give it as well", name.trim_end_matches('`'));
+    }
     let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let hint = names.split_first().and_then(|(unknown, known)| {
         if message.starts_with("unknown variant") {

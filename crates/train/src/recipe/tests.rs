@@ -281,6 +281,8 @@ fn the_names_that_others_have_for_a_setting_are_known() {
         let error = Recipe::parse(text).unwrap_err().to_string();
         assert!(error.ends_with(&format!("`{key}`?")), "{error}");
     }
+    let error = Recipe::parse("[schedule]\nwarmup_epochs = 1.0").unwrap_err().to_string();
+    assert!(error.ends_with("`schedule.kind` is missing; give it as well"), "{error}");
     let error = Recipe::parse("amp = true").unwrap_err().to_string();
     assert!(error.ends_with("a name in quotes is wanted"), "{error}");
 }
@@ -318,7 +320,7 @@ fn of_several_settings_the_wrong_one_is_named() {
         ("optim.lrr", "1", "`lr`"),
         ("lr", "1", "did you mean `optim.lr`"),
         ("optim.momentum", "2", "`optim.momentum` is 2"),
-        ("schedule.kind", "step", "missing field `every_epochs`"),
+        ("schedule.kind", "step", "`schedule.every_epochs` is missing"),
         ("epochs.x", "1", "`epochs` is a value"),
     ] {
         for settings in [[good, (key, value)], [(key, value), ("seed", "3")]] {
