@@ -460,7 +460,11 @@ fn published_weights_are_known_by_name() {
     photos(place.path(), 4);
     let listed = pyrograph(place.path(), &["models", "resnet50"]);
     assert!(listed.stdout.contains("torchvision/resnet50.v2 "), "{}", listed.stdout);
-    refused(place.path(), &["convert", "gone.pth", "-o", "x"], &["gone.pth: No such file"]);
+    refused(
+        place.path(),
+        &["convert", "gone.pth", "-o", "x"],
+        &["gone.pth: no such file or folder; check the path"],
+    );
     refused(
         place.path(),
         &["train", "photos", "--weights", "resnet18"],

@@ -125,7 +125,11 @@ fn an_average_that_cannot_be_made_is_refused_and_leaves_every_file_as_it_was() {
             ["green.safetensors", "class 1 is \"green\""],
         ),
         (["a.safetensors", "cut.safetensors"], "new.safetensors", ["cut.safetensors", "not a whole"]),
-        (["a.safetensors", "none.safetensors"], "new.safetensors", ["none.safetensors", "No such file"]),
+        (
+            ["a.safetensors", "none.safetensors"],
+            "new.safetensors",
+            ["none.safetensors", "no such file or folder; check the path"],
+        ),
         (["a.safetensors", "run"], "out.safetensors", ["out.safetensors", "such a file already"]),
         (["a.safetensors", "run"], "./a.safetensors", ["a.safetensors", "choose another file"]),
         (["a.safetensors", "run"], "run/best.safetensors", ["run/best.safetensors", "choose another file"]),

@@ -72,7 +72,7 @@ fn train<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&TRAIN, more].concat()
 }
 
-/// Starts a training that is long, waits until it learns, sends it a signal, and tells how it ended.
+/// Starts a training that is long, waits until it learns, sends it a signal, or several, and tells how it ended.
 #[cfg(unix)]
 fn signalled(folder: &Path, mut command: Command, signal: &str) -> (Option<i32>, String) {
     let mut child =
@@ -80,7 +80,9 @@ fn signalled(folder: &Path, mut command: Command, signal: &str) -> (Option<i32>,
     let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(said.any(|line| line.unwrap().starts_with("epoch")), "no epoch was made");
     let id = child.id().to_string();
-    Command::new("kill").args([signal, &id]).status().unwrap();
+    for signal in signal.split(' ') {
+        Command::new("kill").args([signal, &id]).status().unwrap();
+    }
     for _ in said {}
     let ended = child.wait_with_output().unwrap();
     (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
@@ -137,6 +139,7 @@ fn a_stopped_sweep_goes_on_with_the_same_command() {
     let sweep = [&long[..], &["200", "--sweep", "optim.lr=0.01,0.1"]].concat();
     let (code, said) = signalled(place.path(), command(place.path(), &sweep), "-TERM");
     assert_eq!(code, Some(75), "{said}");
+    assert!(said.starts_with("stopping after this step and saving; once more ends at once\n"), "{said}");
     let said = works(place.path(), &sweep);
     assert!(said.contains("Sweep folder runs/sweep-1") && said.contains("Going on from step"), "{said}");
     assert!(!place.path().join("runs/sweep-2").exists());
@@ -283,4 +286,123 @@ fn what_cannot_be_printed_is_a_failure_and_a_reader_that_has_gone_is_none() {
         drop(piped.stdout.take());
         assert_eq!(piped.wait().unwrap().code(), Some(0), "{arguments:?}");
     }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_second_signal_ends_a_run_at_once_and_says_so() {
+    let place = place();
+    let long = ["train", "photos", "--model", "linear", "--batch", "4", "--epochs", "100000"];
+    let ended = command(place.path(), &long);
+    let (code, said) = signalled(place.path(), ended, "-STOP -INT -TERM -CONT");
+    assert!(matches!(code, Some(130 | 143)), "{code:?}: {said}");
+    assert!(said.contains("stopping after this step") && said.contains("ended at once"), "{said}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn signals_are_heard_where_nothing_can_be_said() {
+    let place = place();
+    let script = "\"$@\" > out 2> /dev/full & while ! grep -q ^epoch out; do sleep 0.1; done; kill -INT $!; kill -TERM $!; wait $!";
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", script, "sh", env!("CARGO_BIN_EXE_pyrograph")])
+        .args(["train", "photos", "--epochs", "100000"]);
+    let code = shell.current_dir(place.path()).status().unwrap().code();
+    assert!(matches!(code, Some(75 | 130 | 143)), "{code:?}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_sweep_goes_on_and_fails_in_the_end_whoever_reads_what_it_says() {
+    let sweep = train(&["--sweep", "batch=1000,4"]);
+    let place = place();
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    let status = command(place.path(), &sweep).stderr(full()).stdout(Stdio::null()).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert!(place.path().join("runs/sweep-1/batch=4/report.html").is_file());
+
+    let again = [&sweep[..], &["--fresh"]].concat();
+    let mut piped =
+        command(place.path(), &again).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(piped.stdout.take());
+    let ended = piped.wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("1 of 2 trainings failed"), "{said}");
+
+    fs::create_dir_all(place.path().join("runs/odd")).unwrap();
+    fs::write(place.path().join("runs/odd/recipe.toml"), "nothing").unwrap();
+    let status = command(place.path(), &["runs"]).stderr(full()).stdout(Stdio::null()).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn an_option_of_other_programs_is_answered_with_what_there_is() {
+    let place = place();
+    for (option, part) in [
+        ("--resume", "the same command goes on by itself where it was stopped; '--fresh' begins anew"),
+        ("--pretrained=x", "'--weights'"),
+        ("--amp", "'--set amp=bf16'"),
+        ("--workers", "'--threads'"),
+        ("--wandb", "'--tensorboard'"),
+        ("--lr-scheduler", "'--set schedule.kind=VALUE'"),
+        ("--weight-decay", "'--set optim.weight_decay=VALUE'"),
+        // Only slips of the pen are what is spelt alike.
+        ("--epoch", "'--epochs'"),
+    ] {
+        let ran = pyrograph(place.path(), &["train", option]);
+        assert_eq!(ran.code, Some(2), "{option}: {}", ran.stderr);
+        assert!(ran.stderr.contains(part), "{option}: {}", ran.stderr);
+        assert_eq!(ran.stderr.matches("tip:").count(), 1, "{option}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn settings_that_need_each_other_are_taken_together() {
+    let place = place();
+    let kind = ["train", "--print-recipe", "--set", "schedule.kind=step"];
+    let said = works(place.path(), &[&kind[..], &["--set", "schedule.every_epochs=3"]].concat());
+    assert!(said.contains("every_epochs = 3.0"), "{said}");
+    refused(
+        place.path(),
+        &kind,
+        &["--set schedule.kind=step: `schedule.every_epochs` is missing; give it as well"],
+    );
+    let adamw = ["train", "--print-recipe", "--lr", "0.05", "--set", "optim.kind=adamw"];
+    assert!(works(place.path(), &adamw).contains("lr = 0.05"));
+}
+
+#[test]
+fn slips_of_the_pen_are_answered_with_what_to_do() {
+    let place = place();
+    fs::write(place.path().join("run.json"), "{\"epochs\": 3}").unwrap();
+    let missing = "no such file or folder; check the path";
+    for (arguments, parts) in [
+        (&["train", "--set", "amp=true"][..], &["--set amp=true", "did you mean `bf16`"][..]),
+        (&["train", "--recipe", "run.json"], &["run.json", "recipes are TOML"]),
+        (
+            &["train", "--recipe", "finetun"],
+            &["no such file, and no recipe is called `finetun`", "`finetune`"],
+        ),
+        (&["train", "--until", "acc=0.9"], &["did you mean `accuracy`"]),
+        (&["train", "--set", "distill.teacher=nosuch"], &["`distill.teacher`: nosuch: ", missing]),
+        (&["train", "--weights", "nosuch"], &["nosuch: ", missing]),
+        (&["train", "photos", "--set", "data.valid_fraction=0"], &["--set data.valid_fraction=0.1"]),
+        (&["train", "--augment", "RandomHorizontalFlip"], &["did you mean `flip`"]),
+        (&["train", "--set", "drop_rate=0.1"], &["did you mean `dropout`"]),
+        (&["runs", "nosuch"], &["nosuch: no such folder; check the path"]),
+        (&["predict", "nosuch", "x.png"], &["nosuch: ", missing]),
+    ] {
+        let said = refused(place.path(), arguments, parts);
+        assert!(!said.contains("os error"), "{said}");
+    }
+}
+
+#[test]
+fn a_run_folder_is_a_recipe() {
+    let place = place();
+    works(place.path(), &train(&["--out", "run", "--lr", "0.03"]));
+    let said = works(place.path(), &["train", "--recipe", "run", "--print-recipe"]);
+    assert!(said.contains("lr = 0.03") && said.contains("path = \"photos\""), "{said}");
 }

@@ -11,6 +11,7 @@ mod data;
 mod devices;
 mod eval;
 mod index;
+mod meant;
 mod models;
 mod named;
 mod on_disk;
@@ -28,8 +29,10 @@ mod transforms;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 use pyrograph::burn::tensor::Device;
 use pyrograph::data::printable;
@@ -97,7 +100,7 @@ pub(crate) fn run() -> Result<ExitCode> {
             told.print()?;
             return Ok(ExitCode::SUCCESS);
         }
-        Err(wrong) => wrong.exit(),
+        Err(wrong) => meant::with_meant_option(wrong).exit(),
     };
     match line.command {
         Command::Train(args) => train::run(&args),
@@ -146,14 +149,27 @@ impl Threads {
     fn count(&self) -> Result<usize> {
         let threads = match self.threads {
             Some(threads) => usize::from(threads),
-            None => std::thread::available_parallelism().map_or(1, usize::from),
+            None => thread::available_parallelism().map_or(1, usize::from),
         };
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()
-            .context("the threads cannot be started")?;
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context(NO_THREADS)?;
         Ok(threads)
     }
+}
+
+/// What is said where the system starts no more threads.
+const NO_THREADS: &str =
+    "the threads cannot be started; use fewer with --threads, or raise the limit on processes (ulimit -u)";
+
+/// Whether the system starts so many more threads.
+fn check_more_threads(count: usize) -> Result<()> {
+    let gate = Mutex::new(());
+    thread::scope(|scope| {
+        // All are there at the same time: none ends before this is dropped.
+        let _closed = gate.lock();
+        (0..count)
+            .try_for_each(|_| thread::Builder::new().spawn_scoped(scope, || drop(gate.lock())).map(drop))
+    })
+    .map_err(|e| anyhow!("{NO_THREADS}: {e}"))
 }
 
 impl Compute {
@@ -241,6 +257,12 @@ fn program() -> String {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+
+    #[test]
+    fn threads_that_are_tried_are_all_there_at_once_and_gone_after() {
+        super::check_more_threads(8).unwrap();
+        super::check_more_threads(0).unwrap();
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

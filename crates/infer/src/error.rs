@@ -14,6 +14,12 @@ pub enum Error {
         /// What it said.
         source: std::io::Error,
     },
+    /// There is no such file.
+    #[error("{path}: no such file or folder; check the path", path = path.display())]
+    Missing {
+        /// What was given.
+        path: PathBuf,
+    },
     /// There is something else than a file: a device, a pipe or, where a file is to be written, a link.
     #[error("{path}: this is not a file; give the path of one", path = path.display())]
     NotAFile {
@@ -180,7 +186,10 @@ pub enum Error {
 
 /// What is read must be a file: others may never end, or never begin.
 pub(crate) fn is_file(path: &Path) -> Result<()> {
-    let metadata = path.metadata().map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    let metadata = path.metadata().map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => Error::Missing { path: path.to_owned() },
+        _ => Error::Io { path: path.to_owned(), source },
+    })?;
     if metadata.is_file() { Ok(()) } else { Err(Error::NotAFile { path: path.to_owned() }) }
 }
 

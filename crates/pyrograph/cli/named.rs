@@ -7,6 +7,8 @@ use clap::Args;
 use pyrograph::infer::find_weights;
 use pyrograph::model::{InputShape, ModelConfig};
 
+use super::complain;
+
 /// The path of the weights `text`: what it is, or for the name of published weights, the file that they were fetched into.
 pub(crate) fn weights_path(text: &str) -> Result<PathBuf> {
     Ok(find_weights(text, &mut tenths())?)
@@ -18,7 +20,7 @@ fn tenths() -> impl FnMut(&str, u64, u64) {
     move |file, done, total| {
         let tenth = 10 * done / total.max(1);
         if tenth != said {
-            eprintln!("{file}: {} %", 10 * tenth);
+            complain(&format!("{file}: {} %", 10 * tenth));
             said = tenth;
         }
     }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use pyrograph::train::{DataRecipe, Error, Recipe, RunOptions, list_runs, open_sweep, run as train};
 
 use super::named::{fetched, weights_path};
-use super::{runs, say};
+use super::{complain, runs, say};
 
 /// More than anybody waits for.
 const MOST: usize = 1000;
@@ -19,9 +19,12 @@ pub(super) struct Variant {
     recipe: Recipe,
 }
 
+/// A name and what is set by it.
+type Combination<'a> = (String, Vec<(&'a str, &'a str)>);
+
 /// Every combination of the values in `sweeps`, each of the form `optim.lr=0.01,0.1`, no two of them the same.
 pub(super) fn variants(recipe: &Recipe, sweeps: &[String]) -> Result<Vec<Variant>> {
-    let mut variants = vec![Variant { name: String::new(), recipe: recipe.clone() }];
+    let mut combinations: Vec<Combination<'_>> = vec![Default::default()];
     let mut keys = Vec::new();
     for sweep in sweeps {
         let (key, values) = sweep
@@ -33,22 +36,25 @@ pub(super) fn variants(recipe: &Recipe, sweeps: &[String]) -> Result<Vec<Variant
             );
         }
         keys.push(key);
-        let values: Vec<&str> = values.split(',').map(str::trim).collect();
         let mut next = Vec::new();
-        for Variant { name, recipe } in &variants {
-            for value in &values {
+        for (name, settings) in &combinations {
+            for value in values.split(',').map(str::trim) {
                 // A path as a value must not become folders.
                 let part = format!("{key}={}", value.replace(['/', '\\'], "_"));
                 let name = if name.is_empty() { part } else { format!("{name},{part}") };
-                let recipe = recipe.set(key, value).with_context(|| format!("--sweep {sweep}"))?;
-                next.push(Variant { name, recipe });
+                next.push((name, [&settings[..], &[(key, value)]].concat()));
             }
         }
         if next.len() > MOST {
             bail!("--sweep: these are {} trainings; at most {MOST} run after each other", next.len());
         }
-        variants = next;
+        combinations = next;
     }
+    let made = combinations.into_iter().map(|(name, settings)| {
+        let recipe = recipe.set_all(&settings).with_context(|| format!("--sweep {name}"))?;
+        Ok(Variant { name, recipe })
+    });
+    let variants = made.collect::<Result<Vec<_>>>()?;
     let (mut recipes, mut names) = (BTreeMap::new(), BTreeMap::new());
     for variant in &variants {
         let Variant { name, recipe } = variant;
@@ -95,15 +101,16 @@ pub(super) fn run(recipe: &Recipe, sweeps: &[String], options: &RunOptions) -> R
             Err(error @ Error::Interrupted { .. }) => return Err(error.into()),
             Err(error) => {
                 failed += 1;
-                eprintln!("{name}: {error}");
+                complain(&format!("{name}: {error}"));
             }
         }
     }
     say("");
-    table(folder)?;
+    let told = table(folder);
     if failed > 0 {
         bail!("{failed} of {} trainings failed", variants.len());
     }
+    told?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -129,6 +136,19 @@ mod tests {
         ];
         assert_eq!(names, expected);
         assert_eq!(variants[3].recipe.optim.lr, 0.2);
+    }
+
+    #[test]
+    fn settings_that_need_each_other_are_swept_together() {
+        let step = || "schedule.kind=step".to_owned();
+        let sweeps = [step(), "schedule.every_epochs=3,5".to_owned()];
+        assert_eq!(variants(&Recipe::default(), &sweeps).unwrap().len(), 2);
+        let error = format!("{:#}", variants(&Recipe::default(), &[step()]).err().unwrap());
+        assert!(
+            error.contains("--sweep schedule.kind=step")
+                && error.contains("`schedule.every_epochs` is missing"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::data::refuse_inside;
 use super::eval::top5;
 use super::named::{fetched, weights_path};
 use super::on_disk::{refuse_input_address, refuse_output_address};
-use super::{Compute, program, say};
+use super::{Compute, check_more_threads, program, say};
 use super::{signals, sweep};
 
 const EXAMPLES: &str = "\
@@ -39,6 +39,9 @@ Parquet file http://… or https://…. These variables are read:
   PYROGRAPH_CACHE                  folder for what is kept of them [default: pyrograph in the user's cache folder]
   PYROGRAPH_CACHE_GB               how much of them is kept there [default: 16; 0 for nothing]";
 
+/// Threads besides those that load images: Burn's learner starts two, and panics where there are none.
+const LEARNER_THREADS: usize = 4;
+
 /// What `--print-recipe` says of keys that have no value until something decides them.
 const OPEN_KEYS: &str = "
 # Decided by looking at the data where they are not given:
@@ -49,7 +52,8 @@ const OPEN_KEYS: &str = "
 # Other optimizers: optim.kind = \"adam\", \"adamw\", \"rmsprop\", \"lamb\", \"lion\"; what is not set of lr, weight_decay and betas is then theirs
 # Other schedules: --set 'schedule={kind=\"constant\"}', {kind=\"step\", every_epochs=30}, {kind=\"multi_step\", at_epochs=[100, 150]},
 #   {kind=\"polynomial\", power=0.9}, {kind=\"one_cycle\", warmup_epochs=3}, {kind=\"plateau\", patience_epochs=10},
-#   each with warmup_epochs, those with drops with gamma";
+#   each with warmup_epochs, those with drops with gamma. Written so, or in a file, warmup_epochs is 0 where it is not given;
+#   --set schedule.kind=step --set schedule.every_epochs=30 keeps the one above";
 
 /// Arguments of `train`.
 #[derive(Debug, Args)]
@@ -95,7 +99,8 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "GOAL=VALUE")]
     until: Vec<String>,
 
-    /// Start from a recipe: a file (TOML), or one that comes with the program (see `pyrograph recipes`); the other arguments override it
+    /// Start from a recipe: a file (TOML), a run folder, or one that comes with the program (see `pyrograph recipes`); the other arguments
+    /// override it
     #[arg(long, value_name = "FILE|NAME")]
     recipe: Option<PathBuf>,
 
@@ -183,22 +188,24 @@ impl TrainArgs {
             Some(BatchSize::Auto) => recipe.batch = None,
             None => {}
         }
-        recipe.optim.lr = self.lr.unwrap_or(recipe.optim.lr);
         recipe.seed = self.seed.unwrap_or(recipe.seed);
         recipe.data.size = self.size.or(recipe.data.size);
         recipe.check()?;
         for goal in &self.until {
             let (name, value) = pair("--until", goal)?;
-            if !matches!(name, "accuracy" | "top5" | "loss" | "patience") {
-                bail!("--until {goal}: `{name}` is none of accuracy, top5, loss, patience");
+            if !GOALS.contains(&name) {
+                let meant =
+                    meant_goal(name).map_or_else(String::new, |goal| format!("; did you mean `{goal}`?"));
+                bail!("--until {goal}: `{name}` is none of {}{meant}", GOALS.join(", "));
             }
             let set = recipe.set(&format!("stop.{name}"), value);
             recipe = set.with_context(|| format!("--until {goal}"))?;
         }
-        for setting in &self.set {
-            let (key, value) = pair("--set", setting)?;
-            recipe = recipe.set(key, value)?;
-        }
+        let rate = self.lr.map(|rate| rate.to_string());
+        let rate = rate.as_deref().map(|rate| Ok(("optim.lr", rate)));
+        let settings = self.set.iter().map(|setting| pair("--set", setting));
+        let settings = rate.into_iter().chain(settings).collect::<Result<Vec<_>>>()?;
+        recipe = recipe.set_all(&settings)?;
         recipe.mix.check_use()?;
         Ok(recipe)
     }
@@ -216,14 +223,13 @@ fn with_largest_batch(plan: Plan, options: &RunOptions) -> Result<Plan> {
     Ok(plan)
 }
 
-/// The recipe in a file, or the one of this name.
+/// The recipe in a file or a run folder, or the one of this name.
 fn recipe_at(path: &Path) -> Result<Recipe> {
-    let shipped = ShippedRecipe::from_name(&path.to_string_lossy());
-    match shipped {
+    let of_run = path.join("recipe.toml");
+    match ShippedRecipe::from_name(&path.to_string_lossy()) {
         Ok(shipped) => Ok(shipped.recipe()?),
-        Err(unknown) if !path.exists() => {
-            Err(unknown).with_context(|| format!("{}: there is no such file", path.display()))
-        }
+        Err(_) if of_run.is_file() => Ok(Recipe::load(of_run)?),
+        Err(unknown) if !path.exists() => bail!("there is no such file, and {unknown}"),
         Err(_) => Ok(Recipe::load(path)?),
     }
 }
@@ -252,6 +258,22 @@ fn save_every(text: &str) -> Result<SaveEvery, String> {
     every.ok_or_else(|| "steps as 500, or a time as 90s or 10m".into())
 }
 
+/// What `--until` knows.
+const GOALS: [&str; 4] = ["accuracy", "top5", "loss", "patience"];
+
+/// The goal that others call so, or write so.
+fn meant_goal(name: &str) -> Option<&'static str> {
+    let plain: String = name.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
+    match plain.as_str() {
+        "acc" | "top1" | "acc1" | "valacc" | "valaccuracy" => Some("accuracy"),
+        "acc5" => Some("top5"),
+        "valloss" => Some("loss"),
+        plain => {
+            GOALS.into_iter().find(|goal| plain.len() > 2 && (goal.starts_with(plain) || plain == *goal))
+        }
+    }
+}
+
 fn pair<'a>(option: &str, text: &'a str) -> Result<(&'a str, &'a str)> {
     text.split_once('=').with_context(|| format!("{option} {text}: not of the form NAME=VALUE"))
 }
@@ -278,6 +300,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode> {
         refuse_inside(out, &recipe.data.path)?;
     }
     let threads = args.compute.threads()?;
+    // Images to learn from and to watch are loaded at the same time.
+    check_more_threads(2 * threads + LEARNER_THREADS)?;
     let (mut devices, device_name) = args.compute.devices()?;
     let options = RunOptions {
         device: devices.remove(0),

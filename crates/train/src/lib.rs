@@ -52,7 +52,7 @@ pub use plan::{Plan, augment_steps};
 pub use progress::{counting_bar, image_bar};
 pub use recipe::{
     Amp, DataRecipe, DistillRecipe, LossKind, OptimKind, OptimRecipe, Pace, Recipe, ScheduleRecipe,
-    ShippedRecipe, StartRecipe, StopRecipe,
+    ShippedRecipe, StartRecipe, StopRecipe, meant_key,
 };
 pub use report::EpochRow;
 pub use run::{MeasuredSource, Outcome, RunOptions, run, run_plan};

@@ -103,7 +103,12 @@ impl Plan {
 
         let start = match recipe.start.weights.as_str() {
             "" => None,
-            path => Some(Pretrained::read(path)?),
+            path => Some(Pretrained::read(path).map_err(|error| match error {
+                missing @ Error::Model(pyrograph_infer::Error::Missing { .. }) => Error::Recipe(format!(
+                    "`start.weights`: {missing}; `pyrograph models` lists published weights"
+                )),
+                other => other,
+            })?),
         };
         if let Some(start) = &start
             && recipe.model == Recipe::AUTO
@@ -121,6 +126,13 @@ impl Plan {
         if warmup > epochs as f64 {
             said.push(format!(
                 "The warm-up of {warmup} epochs is longer than the run, {epochs}: its learning rate is never reached (schedule.warmup_epochs)"
+            ));
+        }
+
+        let frozen = recipe.start.freeze_epochs;
+        if frozen >= epochs {
+            said.push(format!(
+                "The head alone learns for {frozen} epochs, and the run has {epochs}: the rest of the network never learns (start.freeze_epochs)"
             ));
         }
 
@@ -295,7 +307,8 @@ fn check_batch(batch: usize, recipe: &Recipe, len: usize) -> Result<()> {
 
 /// The model at `path`, which must be for these images and classes.
 fn teacher(path: &str, input: InputShape, class_names: &[String]) -> Result<ModelFile> {
-    let file = ModelFile::load(path, &Device::default())?;
+    let file = ModelFile::load(path, &Device::default())
+        .map_err(|error| Error::Recipe(format!("`distill.teacher`: {error}")))?;
     if file.config.input() != input {
         let theirs = file.config.input();
         let message =
@@ -419,7 +432,8 @@ fn parts(recipe: &Recipe, data: DataSet, said: &mut Vec<String>) -> Result<Parts
     if fraction == 0.0 {
         let Some(test) = test else {
             return Err(Error::Recipe(
-                "the data has no validation or test part and `data.valid_fraction` is 0; give it a part to measure on"
+                "the data has no validation or test part and `data.valid_fraction` is 0; give it a part to measure on, or set images apart with \
+                 --set data.valid_fraction=0.1"
                     .into(),
             ));
         };
@@ -494,6 +508,31 @@ impl std::fmt::Debug for Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_head_that_learns_alone_to_the_end_is_told() {
+        let mut recipe = Recipe { epochs: 2, model: "linear".into(), ..Recipe::default() };
+        let told = |recipe: &Recipe| Plan::new(recipe).map(|plan| plan.said.join("\n"));
+        assert!(!told(&recipe).unwrap().contains("start.freeze_epochs"));
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("start.safetensors");
+        let plan = Plan::new(&Recipe { model: "small_cnn".into(), ..recipe.clone() }).unwrap();
+        let model = ModelFile {
+            model: plan.model.init(0, &Device::default()),
+            config: plan.model,
+            preprocess: plan.preprocess,
+            class_names: plan.train.class_names().to_vec(),
+            recipe: String::new(),
+        };
+        model.save(&file).unwrap();
+        recipe.model = "small_cnn".into();
+        recipe.start.weights = file.to_string_lossy().into_owned();
+        recipe.start.freeze_epochs = 3;
+        let said = told(&recipe).unwrap();
+        assert!(said.contains("3 epochs, and the run has 2"), "{said}");
+        recipe.start.freeze_epochs = 1;
+        assert!(!told(&recipe).unwrap().contains("start.freeze_epochs"));
+    }
 
     #[test]
     fn numbers_are_grouped_by_thousands() {

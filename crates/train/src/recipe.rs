@@ -25,11 +25,13 @@ mod objective;
 mod optim;
 mod place;
 mod schedule;
+mod set;
 mod shipped;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -41,7 +43,8 @@ use pyrograph_model::{InputShape, ModelConfig};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use self::keys::{elsewhere, parse_error, reason, short};
+pub use self::keys::meant_key;
+use self::keys::{parse_error, short};
 pub use self::objective::{DistillRecipe, LossKind};
 pub use self::optim::{OptimKind, OptimRecipe};
 use self::place::is_same_place;
@@ -268,7 +271,17 @@ impl Recipe {
         let path = path.as_ref();
         let text = read_text(path)
             .map_err(|e| Error::Recipe(format!("{}: the recipe cannot be read: {e}", path.display())))?;
-        Self::parse(&text).map_err(|e| Error::Recipe(format!("{}: {e}", path.display())))
+        let is_other = |extension: &OsStr| {
+            ["json", "yaml", "yml"].iter().any(|other| extension.eq_ignore_ascii_case(other))
+        };
+        Self::parse(&text).map_err(|e| {
+            let other = if path.extension().is_some_and(is_other) {
+                "recipes are TOML, as `pyrograph train --print-recipe` shows it, and this is not: "
+            } else {
+                ""
+            };
+            Error::Recipe(format!("{}: {other}{e}", path.display()))
+        })
     }
 
     /// Parses TOML.
@@ -279,68 +292,6 @@ impl Recipe {
     pub fn parse(text: &str) -> Result<Self> {
         let recipe: Self = toml::from_str(text).map_err(|e| parse_error(&e, text))?;
         recipe.check()?;
-        Ok(recipe)
-    }
-
-    /// The recipe with `key` (dotted, as `optim.lr`) set to `value` (TOML; a bare word is a string).
-    ///
-    /// # Errors
-    ///
-    /// When no recipe has such a key, or the value does not suit it.
-    pub fn set(&self, key: &str, value: &str) -> Result<Self> {
-        let wrong =
-            |reason: String| Error::Recipe(format!("--set {}={}: {reason}", short(key), short(value)));
-        if (key, value) == ("batch", Self::AUTO) {
-            return Err(wrong("the largest batch that fits is found with --batch auto".into()));
-        }
-        let parsed = value.parse::<toml::Value>().unwrap_or_else(|_| toml::Value::String(value.into()));
-        let mut root = toml::Table::try_from(self).map_err(|e| wrong(e.to_string()))?;
-        let (last, parents) = match key.rsplit_once('.') {
-            Some((parents, last)) => (last, parents.split('.').collect()),
-            None => (key, Vec::new()),
-        };
-        let mut table = &mut root;
-        for parent in parents {
-            let entry = table.entry(parent).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-            table =
-                entry.as_table_mut().ok_or_else(|| wrong(format!("`{parent}` is a value, not a table")))?;
-        }
-        match key {
-            // Another kind of schedule has other keys.
-            "schedule.kind" => table.retain(|name, _| name == "warmup_epochs"),
-            // What was not chosen is that of the other kind of optimizer.
-            "optim.kind" => {
-                let (kind, optim) = (self.optim.kind, &self.optim);
-                let chosen = [
-                    ("lr", optim.lr != kind.lr()),
-                    ("weight_decay", optim.weight_decay != kind.weight_decay()),
-                    ("betas", optim.betas != kind.betas()),
-                ];
-                for (name, _) in chosen.into_iter().filter(|(_, chosen)| !chosen) {
-                    table.remove(name);
-                }
-            }
-            _ => {}
-        }
-        // A whole number is a number: `--set optim.lr=1`.
-        let parsed = match (table.get(last), parsed) {
-            (Some(toml::Value::Float(_)), toml::Value::Integer(whole)) => toml::Value::Float(whole as f64),
-            // TOML has no `.1` and no `1.`.
-            (None | Some(toml::Value::Float(_) | toml::Value::Integer(_)), toml::Value::String(text)) => {
-                text.parse().map_or(toml::Value::String(text), toml::Value::Float)
-            }
-            // One of a list is a list: `--set start.freeze=layer1`.
-            (Some(toml::Value::Array(_)), one @ toml::Value::String(_)) => toml::Value::Array(vec![one]),
-            (_, parsed) => parsed,
-        };
-        table.insert(last.to_owned(), parsed);
-        let recipe: Self = root.try_into().map_err(|e: toml::de::Error| match elsewhere(key) {
-            Some(known) if e.message().starts_with("unknown field") => {
-                wrong(format!("unknown key — did you mean `{known}`?"))
-            }
-            _ => wrong(reason(&e)),
-        })?;
-        recipe.check().map_err(|e| wrong(e.to_string()))?;
         Ok(recipe)
     }
 

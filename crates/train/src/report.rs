@@ -214,7 +214,7 @@ mod tests {
         let page = report().to_html();
         assert!(!page.contains("<script"));
         assert!(!page.contains("a\">"));
-        assert!(page.contains("<bdi>&lt;script&gt;dog</bdi> <span>98 %</span>"));
+        assert!(page.contains("<bdi>&lt;script&gt;dog</bdi> <span>98\u{A0}%</span>"));
     }
 
     #[test]
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn headline_shows_the_measured_accuracy() {
         let page = report().to_html();
-        assert!(page.contains("<strong>87.50 %</strong> <span>test accuracy</span>"));
+        assert!(page.contains("<strong>87.50\u{A0}%</strong> <span>test accuracy</span>"));
         assert!(page.contains("8 images"));
         assert!(!page.contains("top-5"), "with two classes the top five say nothing");
     }

@@ -1,5 +1,6 @@
 //! Runs side by side, as their folders tell of them.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::run_folder::{failure, read_metrics, read_recipe};
@@ -94,7 +95,10 @@ pub fn list_runs(runs: &Path) -> Result<Vec<Result<RunSummary>>> {
 /// What is in a folder, by name.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let wrong = |e: std::io::Error| failure(folder, &e.to_string());
-    let entries = std::fs::read_dir(folder).map_err(wrong)?;
+    let entries = std::fs::read_dir(folder).map_err(|e| match e.kind() {
+        ErrorKind::NotFound => failure(folder, "no such folder; check the path: `train` makes runs in `runs` of the folder in which it is called"),
+        _ => wrong(e),
+    })?;
     let mut paths: Vec<PathBuf> =
         entries.map(|entry| Ok(entry.map_err(wrong)?.path())).collect::<Result<_>>()?;
     paths.sort_by_key(|path| natural(path));

@@ -60,9 +60,13 @@ pub(crate) fn print_line(line: &str) {
 
 fn told(row: &EpochRow, epochs: usize, is_best: bool) -> String {
     let width = epochs.to_string().len();
+    let waiting = match (100.0 * row.waiting_share).round() {
+        0.0 => String::new(),
+        percent => format!("  waiting {percent} %"),
+    };
     format!(
-        "epoch {:>width$}/{epochs}  train loss {:.4} accuracy {:6.2} %  valid loss {:.4} accuracy {:6.2} %  \
-         {:.0} img/s  {:.1} s  waiting {:.0} %{}",
+        "epoch {:>width$}/{epochs}  train loss {:.4} {:6.2} %  valid loss {:.4} {:6.2} %  \
+         {:.0} img/s  {:.1} s{waiting}{}",
         row.epoch,
         row.train_loss,
         100.0 * row.train_accuracy,
@@ -70,7 +74,21 @@ fn told(row: &EpochRow, epochs: usize, is_best: bool) -> String {
         100.0 * row.valid_accuracy,
         row.images_per_second,
         row.seconds,
-        100.0 * row.waiting_share,
         if is_best { "  best" } else { "" },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_fits_into_a_hundred_columns_and_waiting_is_told_only_where_there_is_some() {
+        let mut row = EpochRow { epoch: 7, images_per_second: 1234.0, seconds: 12.3, ..EpochRow::default() };
+        (row.train_accuracy, row.valid_accuracy, row.waiting_share) = (0.99, 1.0, 0.004);
+        let line = told(&row, 100, true);
+        assert!(line.chars().count() <= 100 && !line.contains("waiting"), "{line}");
+        row.waiting_share = 0.25;
+        assert!(told(&row, 100, false).ends_with("waiting 25 %"), "{line}");
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use super::labels::Labels;
 use super::{Source, Stored};
@@ -331,10 +332,16 @@ fn open_all(storage: &Storage, shards: &[PathBuf]) -> Vec<Result<(IndexFile, Pos
     if storage.fetches_at_once() == 0 {
         return shards.iter().map(open).collect();
     }
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = shards.iter().map(|shard| scope.spawn(move || open(shard))).collect();
-        let lost = || Err(Error::new(ErrorKind::Worker("a thread that opens shards was lost".into())));
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
+    thread::scope(|scope| {
+        let start = |shard| thread::Builder::new().spawn_scoped(scope, move || open(shard));
+        let threads: Vec<_> = shards.iter().map(start).collect();
+        let lost =
+            |how: String| Err(Error::new(ErrorKind::Worker(format!("a thread that opens shards {how}"))));
+        let opened = threads.into_iter().map(|thread| match thread {
+            Ok(thread) => thread.join().unwrap_or_else(|_| lost("was lost".into())),
+            Err(e) => lost(format!("cannot be started: {e}; raise the limit on processes (ulimit -u)")),
+        });
+        opened.collect()
     })
 }
 

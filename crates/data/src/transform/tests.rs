@@ -230,6 +230,10 @@ fn what_is_wrong_in_a_text_is_named() {
     for (text, message) in [
         ("flop", "there is no step `flop`; did you mean `flip`?"),
         ("randaugment(2, 9)", "there is no step `randaugment`; did you mean `rand_augment`?"),
+        ("RandomHorizontalFlip", "there is no step `RandomHorizontalFlip`; did you mean `flip`?"),
+        ("RandomResizedCrop(8)", "there is no step `RandomResizedCrop`; did you mean `random_resized_crop`?"),
+        ("RandomRotation(9)", "there is no step `RandomRotation`; did you mean `rotate`?"),
+        ("Grayscale", "there is no step `Grayscale`; did you mean `grayscale`?"),
         ("resize", "`resize` needs `size`: a whole number from 1 to 4096"),
         ("resize(0)", "`resize` has `size=0`; it must be a whole number from 1 to 4096"),
         ("resize(1e3)", "`resize` has `size=1e3`; it must be a whole number from 1 to 4096"),

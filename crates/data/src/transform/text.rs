@@ -94,14 +94,36 @@ pub(super) fn refuse(problem: String) -> Error {
     Error::new(ErrorKind::Setting(problem))
 }
 
-/// `; did you mean ...?` with the known name nearest to `name`, or all of them if none is near.
+/// What other libraries call a step, in small letters, without `_` and without `Random` before it.
+const OTHERS: [(&str, &str); 8] = [
+    ("horizontalflip", "flip"),
+    ("hflip", "flip"),
+    ("verticalflip", "vflip"),
+    ("rotation", "rotate"),
+    ("gaussianblur", "blur"),
+    ("adjustsharpness", "sharpness"),
+    ("cutout", "random_erasing"),
+    ("trivialaugment", "trivial_augment_wide"),
+];
+
+/// `; did you mean ...?` with the known name nearest to `name`, or that of what others call so, or all of them if there is none.
 pub(super) fn suggest<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
-    let near = known.clone().map(|k| (strsim::damerau_levenshtein(name, k), k)).min();
-    match near {
-        Some((distance, nearest)) if distance <= 1 + nearest.len() / 3 => {
-            format!("; did you mean `{nearest}`?")
-        }
-        _ => format!("; it may be: {}", known.collect::<Vec<_>>().join(", ")),
+    let plain = |name: &str| name.to_lowercase().replace('_', "");
+    let theirs = plain(name);
+    let bare = theirs.strip_prefix("random").unwrap_or(&theirs);
+    let same = known.clone().find(|known| plain(known) == theirs || plain(known) == bare);
+    let other = || {
+        let (_, step) = OTHERS.iter().find(|(other, _)| *other == bare)?;
+        known.clone().find(|known| known == step)
+    };
+    let near = || {
+        let (distance, nearest) =
+            known.clone().map(|known| (strsim::damerau_levenshtein(name, known), known)).min()?;
+        Some(nearest).filter(|nearest| distance <= 1 + nearest.len() / 3)
+    };
+    match same.or_else(other).or_else(near) {
+        Some(meant) => format!("; did you mean `{meant}`?"),
+        None => format!("; it may be: {}", known.collect::<Vec<_>>().join(", ")),
     }
 }
 

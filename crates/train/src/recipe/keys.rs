@@ -3,7 +3,7 @@
 use crate::Error;
 
 /// Keys by their whole names; of those with the same last part the first is the likeliest.
-const KEYS: [&str; 55] = [
+pub(super) const KEYS: [&str; 55] = [
     "model",
     "epochs",
     "batch",
@@ -61,10 +61,123 @@ const KEYS: [&str; 55] = [
     "augment",
 ];
 
-/// The key whose last part is the last part of this one: `lr` is `optim.lr`.
-pub(super) fn elsewhere(key: &str) -> Option<&'static str> {
-    let last = |key: &str| key.rsplit('.').next().map(str::to_owned);
-    KEYS.into_iter().find(|known| *known != key && last(known) == last(key))
+/// What others call a setting, in small letters, and its key here; an option where it is no part of a recipe.
+pub(super) const OTHERS: [(&str, &str); 56] = [
+    ("learning_rate", "optim.lr"),
+    ("base_lr", "optim.lr"),
+    ("initial_lr", "optim.lr"),
+    ("max_lr", "optim.lr"),
+    ("optimizer", "optim.kind"),
+    ("opt", "optim.kind"),
+    ("sched", "schedule.kind"),
+    ("scheduler", "schedule.kind"),
+    ("lr_scheduler", "schedule.kind"),
+    ("lr_schedule", "schedule.kind"),
+    ("warmup", "schedule.warmup_epochs"),
+    ("lr_warmup_epochs", "schedule.warmup_epochs"),
+    ("step_size", "schedule.every_epochs"),
+    ("decay_epochs", "schedule.every_epochs"),
+    ("schedule.patience", "schedule.patience_epochs"),
+    ("milestones", "schedule.at_epochs"),
+    ("decay_milestones", "schedule.at_epochs"),
+    ("decay_rate", "schedule.gamma"),
+    ("smoothing", "label_smoothing"),
+    ("grad_accum", "accumulate"),
+    ("grad_accum_steps", "accumulate"),
+    ("accum_iter", "accumulate"),
+    ("accumulate_grad_batches", "accumulate"),
+    ("gradient_accumulation_steps", "accumulate"),
+    ("model_ema", "ema"),
+    ("ema_decay", "ema"),
+    ("model_ema_decay", "ema"),
+    ("clip_grad", "optim.clip_norm"),
+    ("clip_grad_norm", "optim.clip_norm"),
+    ("max_grad_norm", "optim.clip_norm"),
+    ("gradient_clip_val", "optim.clip_norm"),
+    ("agc", "optim.clip_adaptive"),
+    ("aa", "augment"),
+    ("auto_augment", "augment"),
+    ("drop", "dropout"),
+    ("drop_rate", "dropout"),
+    ("drop_path_rate", "drop_path"),
+    ("grad_checkpointing", "gradient_checkpointing"),
+    ("precision", "amp"),
+    ("mixed_precision", "amp"),
+    ("wd", "optim.weight_decay"),
+    ("max_epochs", "epochs"),
+    ("num_epochs", "epochs"),
+    ("batch_size", "batch"),
+    ("img_size", "data.size"),
+    ("image_size", "data.size"),
+    ("input_size", "data.size"),
+    ("validation_split", "data.valid_fraction"),
+    ("val_split", "data.valid_fraction"),
+    ("pretrained", "start.weights"),
+    ("early_stopping", "stop.patience"),
+    ("num_workers", "--threads"),
+    ("workers", "--threads"),
+    ("device", "--device"),
+    ("output", "--out"),
+    ("wandb", "--tensorboard"),
+];
+
+/// What others call a value, in small letters, and its name here.
+const OTHER_VALUES: [(&str, &str); 12] = [
+    ("ce", "cross_entropy"),
+    ("crossentropyloss", "cross_entropy"),
+    ("bcewithlogitsloss", "bce"),
+    ("momentum", "sgd"),
+    ("cosineannealinglr", "cosine"),
+    ("cosine_annealing", "cosine"),
+    ("steplr", "step"),
+    ("multisteplr", "multi_step"),
+    ("poly", "polynomial"),
+    ("reducelronplateau", "plateau"),
+    ("true", "bf16"),
+    ("bfloat16", "bf16"),
+];
+
+/// Keys whose values are names, also where they look like something else.
+pub(super) fn is_name(key: &str) -> bool {
+    ["amp", "loss", "schedule_by", "optim.kind", "schedule.kind"].contains(&key)
+}
+
+/// In small letters and with `_`, if no name is so long: distances to long texts take long.
+fn plain(name: &str) -> Option<String> {
+    Some(name).filter(|name| name.len() < 64).map(|name| name.to_lowercase().replace('-', "_"))
+}
+
+/// The last part of a dotted key.
+fn last(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or(key)
+}
+
+/// What others call so.
+fn called(table: &[(&str, &'static str)], name: &str) -> Option<&'static str> {
+    table.iter().find(|(theirs, _)| *theirs == name).map(|(_, known)| *known)
+}
+
+/// The key, or the option, that is meant by a name: what others call so, or a key with the same last part, as `optim.lr` for `lr`.
+#[must_use]
+pub fn meant_key(key: &str) -> Option<&'static str> {
+    let plain = plain(key)?;
+    let same_last = || {
+        let same = KEYS.into_iter().filter(|known| last(known) == last(&plain));
+        same.min_by_key(|known| strsim::damerau_levenshtein(known, &plain))
+    };
+    called(&OTHERS, &plain).or_else(|| called(&OTHERS, last(&plain))).or_else(same_last)
+}
+
+/// A question about a key that no recipe has, if one can be asked.
+pub(super) fn elsewhere(key: &str) -> Option<String> {
+    meant_key(key).filter(|meant| *meant != key).map(question)
+}
+
+fn question(meant: &str) -> String {
+    if meant.starts_with("--") {
+        return format!("it is no part of a recipe; did you mean the option `{meant}`?");
+    }
+    format!("did you mean `{meant}`?")
 }
 
 /// What TOML says of `text`, at which line, and of a line that is not too long with the line itself.
@@ -87,20 +200,38 @@ pub(super) fn reason(error: &toml::de::Error) -> String {
     if let Some((given, wanted)) = mismatch {
         return format!("{} is given where {} is wanted", given_words(given), wanted_words(wanted));
     }
-    let unknown = ["unknown field", "unknown variant"].iter().any(|start| message.starts_with(start));
+    if message == "wanted string or table" {
+        return "a name in quotes is wanted".into();
+    }
+    // Only schedules have keys without a default.
+    if let Some(name) = message.strip_prefix("missing field `") {
+        return format!("`schedule.{}` is missing; give it as well", name.trim_end_matches('`'));
+    }
     let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let near = names.split_first().filter(|_| unknown).and_then(|(unknown, known)| near(unknown, known));
-    match near {
-        Some(near) => format!("{message} — did you mean `{near}`?"),
+    let hint = names.split_first().and_then(|(unknown, known)| {
+        if message.starts_with("unknown variant") {
+            let theirs = plain(unknown).and_then(|plain| called(&OTHER_VALUES, &plain));
+            return theirs.filter(|name| known.contains(name)).or_else(|| near(unknown, known)).map(question);
+        }
+        if !message.starts_with("unknown field") {
+            return None;
+        }
+        // The keys of a schedule depend on its kind: that there is such a key does not help.
+        let meant =
+            meant_key(unknown).filter(|meant| !meant.starts_with("schedule.") || last(meant) != *unknown);
+        let meant = meant.map(|meant| if known.contains(&last(meant)) { last(meant) } else { meant });
+        meant.or_else(|| near(unknown, known)).map(question)
+    });
+    match hint {
+        Some(hint) => format!("{message} — {hint}"),
         None => short(message),
     }
 }
 
-/// The one of `known` that `unknown` is likely to be meant for: no more than one letter in three is another.
+/// The one of `known` that `unknown` is likely to be meant for: no more than one letter in three is another, small or not.
 fn near<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
-    // No name is so long, and distances to long texts take long.
-    let unknown = Some(unknown).filter(|unknown| unknown.len() < 64)?;
-    let distance = |known: &str| strsim::damerau_levenshtein(known, unknown);
+    let unknown = plain(unknown)?;
+    let distance = |known: &str| strsim::damerau_levenshtein(known, &unknown);
     let nearest = known.iter().copied().min_by_key(|known| distance(known))?;
     Some(nearest).filter(|nearest| distance(nearest) <= (nearest.len() / 3).max(1))
 }
@@ -110,6 +241,8 @@ fn given_words(given: &str) -> String {
     match given.split_once(' ') {
         _ if given == "map" => "a table".into(),
         _ if given == "sequence" => "a list".into(),
+        // Serde does not say what.
+        _ if given == "unit variant" => "something else".into(),
         Some(("string", text)) => format!("the text {}", short(text)),
         Some(("length", length)) => format!("a list of {length}"),
         Some(("integer" | "boolean", value)) => value.trim_matches('`').into(),
@@ -124,6 +257,7 @@ fn wanted_words(wanted: &str) -> String {
         "f32" | "f64" => "a number".into(),
         "a boolean" => "true or false".into(),
         "a string" => "a text".into(),
+        "string only" => "a name in quotes".into(),
         "a sequence" => "a list".into(),
         _ if wanted.contains("tagged enum") => "a table with `kind`, as {kind = \"…\"},".into(),
         _ if wanted.starts_with("struct ") => "a table of settings".into(),

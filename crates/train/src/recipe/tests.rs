@@ -195,7 +195,7 @@ fn numbers_may_begin_or_end_with_their_point() {
 fn only_a_near_name_is_suggested() {
     let recipe = Recipe::default();
     for (key, value) in
-        [("foo", "1"), ("warmup", "3"), ("optim.rate", "1"), ("loss", "foo"), ("schedule.every_epochs", "3")]
+        [("foo", "1"), ("optim.rate", "1"), ("loss", "foo"), ("amp", "foo"), ("schedule.every_epochs", "3")]
     {
         let error = recipe.set(key, value).unwrap_err().to_string();
         assert!(error.contains("expected") && !error.contains("did you mean"), "{error}");
@@ -206,6 +206,10 @@ fn only_a_near_name_is_suggested() {
         ("optim.weightdecay", "1", "weight_decay"),
         ("label_smooth", "0.1", "label_smoothing"),
         ("loss", "cross-entropy", "cross_entropy"),
+        ("optim.kind", "AdamW", "adamw"),
+        ("loss", "ce", "cross_entropy"),
+        ("schedule.kind", "CosineAnnealingLR", "cosine"),
+        ("amp", "true", "bf16"),
     ] {
         let error = recipe.set(key, value).unwrap_err().to_string();
         assert!(error.ends_with(&format!("did you mean `{name}`?")), "{error}");
@@ -229,4 +233,103 @@ fn a_huge_line_is_not_repeated() {
     }
     let error = Recipe::parse(&format!("epochs = 1\nseed = \"{huge}\"")).unwrap_err().to_string();
     assert!(error.starts_with("line 2: the text"), "{error}");
+}
+
+#[test]
+fn the_names_that_others_have_for_a_setting_are_known() {
+    for (theirs, key) in [
+        ("learning_rate", "optim.lr"),
+        ("lr", "optim.lr"),
+        ("LR", "optim.lr"),
+        ("optimizer", "optim.kind"),
+        ("opt", "optim.kind"),
+        ("optimizer.kind", "optim.kind"),
+        ("sched", "schedule.kind"),
+        ("scheduler", "schedule.kind"),
+        ("scheduler.kind", "schedule.kind"),
+        ("smoothing", "label_smoothing"),
+        ("grad_accum", "accumulate"),
+        ("accumulate_grad_batches", "accumulate"),
+        ("accum_iter", "accumulate"),
+        ("model_ema", "ema"),
+        ("ema_decay", "ema"),
+        ("clip_grad", "optim.clip_norm"),
+        ("gradient_clip_val", "optim.clip_norm"),
+        ("aa", "augment"),
+        ("drop_rate", "dropout"),
+        ("weight_decay", "optim.weight_decay"),
+        ("weight-decay", "optim.weight_decay"),
+        ("wd", "optim.weight_decay"),
+        ("warmup", "schedule.warmup_epochs"),
+        ("warmup_epochs", "schedule.warmup_epochs"),
+        ("max_epochs", "epochs"),
+        ("batch_size", "batch"),
+        ("img_size", "data.size"),
+        ("num_workers", "--threads"),
+    ] {
+        let error = Recipe::default().set(theirs, "1").unwrap_err().to_string();
+        assert!(error.ends_with(&format!("`{key}`?")), "{error}");
+    }
+    for (text, key) in [
+        ("learning_rate = 0.1", "optim.lr"),
+        ("drop_rate = 0.1", "dropout"),
+        ("weight_decay = 0.1", "optim.weight_decay"),
+        ("[optim]\nlearning_rate = 0.1", "lr"),
+        ("[optim]\nLR = 0.1", "lr"),
+        ("num_workers = 4", "--threads"),
+    ] {
+        let error = Recipe::parse(text).unwrap_err().to_string();
+        assert!(error.ends_with(&format!("`{key}`?")), "{error}");
+    }
+    let error = Recipe::parse("[schedule]\nwarmup_epochs = 1.0").unwrap_err().to_string();
+    assert!(error.ends_with("`schedule.kind` is missing; give it as well"), "{error}");
+    let error = Recipe::parse("amp = true").unwrap_err().to_string();
+    assert!(error.ends_with("a name in quotes is wanted"), "{error}");
+}
+
+#[test]
+fn every_name_of_others_leads_to_a_key_that_there_is() {
+    for (theirs, key) in keys::OTHERS {
+        assert!(key.starts_with("--") || keys::KEYS.contains(&key), "{theirs}: {key}");
+        assert!(!keys::KEYS.contains(&theirs), "{theirs}");
+    }
+}
+
+#[test]
+fn settings_that_need_each_other_may_come_in_any_order() {
+    let recipe = Recipe::default();
+    let (kind, every) = (("schedule.kind", "step"), ("schedule.every_epochs", "3"));
+    let wanted = ScheduleRecipe::Step { every_epochs: 3.0, gamma: 0.1, warmup_epochs: 0.5 };
+    for settings in [[kind, every], [every, kind]] {
+        assert_eq!(recipe.set_all(&settings).unwrap().schedule, wanted);
+    }
+    // What is set stays also where it is what the former kind brought along.
+    let (lr, adamw) = (("optim.lr", "0.05"), ("optim.kind", "adamw"));
+    for settings in [[lr, adamw], [adamw, lr]] {
+        assert_eq!(recipe.set_all(&settings).unwrap().optim.lr, 0.05);
+    }
+    let constant = recipe.set_all(&[kind, every]).unwrap().set("schedule.kind", "constant").unwrap();
+    assert_eq!(constant.schedule, ScheduleRecipe::Constant { warmup_epochs: 0.5 });
+}
+
+#[test]
+fn of_several_settings_the_wrong_one_is_named() {
+    let good = ("epochs", "3");
+    for (key, value, says) in [
+        ("optim.lr", "x", "a number is wanted"),
+        ("optim.lrr", "1", "`lr`"),
+        ("lr", "1", "did you mean `optim.lr`"),
+        ("optim.momentum", "2", "`optim.momentum` is 2"),
+        ("schedule.kind", "step", "`schedule.every_epochs` is missing"),
+        ("epochs.x", "1", "`epochs` is a value"),
+    ] {
+        for settings in [[good, (key, value)], [(key, value), ("seed", "3")]] {
+            let error = recipe_error(&settings);
+            assert!(error.starts_with(&format!("--set {key}={value}: ")) && error.contains(says), "{error}");
+        }
+    }
+}
+
+fn recipe_error(settings: &[(&str, &str)]) -> String {
+    Recipe::default().set_all(settings).unwrap_err().to_string()
 }

@@ -69,7 +69,7 @@ fn summary(runs: &[RunSummary]) -> String {
     if let Some((run, accuracy)) = best {
         text += &format!(
             " The best validation accuracy is {}, of <bdi>{}</bdi>.",
-            percent(accuracy).replace(' ', "\u{A0}"),
+            percent(accuracy),
             escape(run.name())
         );
     }

@@ -188,12 +188,12 @@ mod tests {
     fn precision_is_by_column_and_recall_by_row() {
         // Truth 0: 8 right, 2 taken for 1. Truth 1: all 5 right. Class 2 never occurs.
         let page = section(&names(3), &[8, 2, 0, 0, 5, 0, 0, 0, 0], "test");
-        assert!(
-            page.contains("<th scope=\"row\">c0</th><td>10</td><td>8</td><td>100.00 %</td><td>80.00 %</td>")
-        );
-        assert!(
-            page.contains("<th scope=\"row\">c1</th><td>5</td><td>7</td><td>71.43 %</td><td>100.00 %</td>")
-        );
+        assert!(page.contains(
+            "<th scope=\"row\">c0</th><td>10</td><td>8</td><td>100.00\u{A0}%</td><td>80.00\u{A0}%</td>"
+        ));
+        assert!(page.contains(
+            "<th scope=\"row\">c1</th><td>5</td><td>7</td><td>71.43\u{A0}%</td><td>100.00\u{A0}%</td>"
+        ));
         assert!(page.contains("<th scope=\"row\">c2</th><td>0</td><td>0</td><td>–</td><td>–</td>"));
         assert!(page.contains("2 of 10 c0 taken for c1"));
     }
@@ -205,7 +205,9 @@ mod tests {
         counts[4 * 50 + 4] = 1;
         let page = section(&names(50), &counts, "test");
         assert!(
-            page.contains("<th scope=\"row\">c3</th><td class=\"name\">c7</td><td>9</td><td>100.00 %</td>")
+            page.contains(
+                "<th scope=\"row\">c3</th><td class=\"name\">c7</td><td>9</td><td>100.00\u{A0}%</td>"
+            )
         );
         assert!(page.contains("The 1 most frequent confusions of 1;"));
         assert!(!page.contains("table class=\"grid"));

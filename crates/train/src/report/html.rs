@@ -1,5 +1,7 @@
 //! Text and numbers as a reader of the page sees them.
 
+use crate::plan::thousands;
+
 /// Stands for a number that is not finite.
 const NONE: &str = "–";
 
@@ -36,31 +38,23 @@ pub(super) fn escape(text: &str) -> String {
     out
 }
 
-/// A share of one with two decimals: `0.9912` is `99.12 %`. Only certainty reads 100 %.
+/// A share of one with two decimals: `0.9912` is `99.12 %`, with a space that does not break. Only certainty reads 100 %.
 pub(super) fn percent(share: f64) -> String {
     if !share.is_finite() {
         return NONE.into();
     }
     let shown = if share < 1.0 { (100.0 * share).min(99.99) } else { 100.0 * share };
-    format!("{shown:.2} %")
+    format!("{shown:.2}\u{A0}%")
 }
 
 /// A share of one as a whole percentage, rounded down so that only certainty reads 100 %.
 pub(super) fn rate(share: f64) -> String {
-    if share.is_finite() { format!("{:.0} %", (100.0 * share + 1e-9).floor()) } else { NONE.into() }
+    if share.is_finite() { format!("{:.0}\u{A0}%", (100.0 * share + 1e-9).floor()) } else { NONE.into() }
 }
 
-/// A count with its digits in groups of three: `10000` is `10 000` with narrow spaces that do not break.
+/// A count with its digits in groups of three, as 10,000.
 pub(super) fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push('\u{202F}');
-        }
-        out.push(digit);
-    }
-    out
+    thousands(usize::try_from(n).unwrap_or(usize::MAX))
 }
 
 /// A number with four significant digits, as a power of ten where it is very small or very large.
@@ -109,16 +103,16 @@ mod tests {
 
     #[test]
     fn numbers_are_written_for_people() {
-        assert_eq!(percent(0.99125), "99.12 %");
-        assert_eq!(percent(0.99999), "99.99 %");
-        assert_eq!(percent(1.0), "100.00 %");
+        assert_eq!(percent(0.99125), "99.12\u{A0}%");
+        assert_eq!(percent(0.99999), "99.99\u{A0}%");
+        assert_eq!(percent(1.0), "100.00\u{A0}%");
         assert_eq!(percent(f64::NAN), "–");
-        assert_eq!(rate(0.999), "99 %");
-        assert_eq!(rate(1.0), "100 %");
-        assert_eq!(rate(0.29), "29 %");
+        assert_eq!(rate(0.999), "99\u{A0}%");
+        assert_eq!(rate(1.0), "100\u{A0}%");
+        assert_eq!(rate(0.29), "29\u{A0}%");
         assert_eq!(count(0), "0");
         assert_eq!(count(999), "999");
-        assert_eq!(count(1_234_567), "1\u{202F}234\u{202F}567");
+        assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(significant(0.031_416), "0.03142");
         assert_eq!(significant(2.0), "2.000");
         assert_eq!(significant(123_456.0), "123456");

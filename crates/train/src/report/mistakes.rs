@@ -80,7 +80,7 @@ mod tests {
         let page = section(&[mistake(Vec::new())], "test");
         assert!(page.contains("no image") && !page.contains("<img"));
         assert!(page.contains(
-            "<b><bdi>cat</bdi></b> → <bdi>dog</bdi> <span>98 %</span><small>pets/<wbr>a.png</small>"
+            "<b><bdi>cat</bdi></b> → <bdi>dog</bdi> <span>98\u{A0}%</span><small>pets/<wbr>a.png</small>"
         ));
     }
 }

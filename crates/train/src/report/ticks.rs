@@ -93,6 +93,6 @@ mod tests {
         assert_eq!(tick_text(0.30000000000000004, 0.1), "0.3");
         assert_eq!(tick_text(3.0000000000000004e-6, 1e-6), "3e-6");
         assert_eq!(tick_text(0.0, 1e-6), "0");
-        assert_eq!(tick_text(20_000.0, 5_000.0), "20\u{202F}000");
+        assert_eq!(tick_text(20_000.0, 5_000.0), "20,000");
     }
 }

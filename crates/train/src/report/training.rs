@@ -168,7 +168,7 @@ mod tests {
             ..EpochRow::default()
         };
         let page = section(&[row(1, 0), row(2, 0)], "validation");
-        assert!(page.contains("25 % of it waiting for data"));
+        assert!(page.contains("25\u{A0}% of it waiting for data"));
         assert!(page.contains("computing 7.500, waiting 2.500"));
         assert!(!page.contains("Nothing was learned"));
         let page = section(&[row(1, 0), row(2, 1)], "validation");
