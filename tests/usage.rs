@@ -289,16 +289,6 @@ fn what_cannot_be_printed_is_a_failure_and_a_reader_that_has_gone_is_none() {
 }
 
 #[test]
-#[cfg(unix)]
-fn a_second_signal_ends_a_run_at_once() {
-    let place = place();
-    let long = ["train", "photos", "--model", "linear", "--batch", "4", "--epochs", "100000"];
-    let ended = command(place.path(), &long);
-    let (code, said) = signalled(place.path(), ended, "-STOP -INT -TERM -CONT");
-    assert!(matches!(code, Some(130 | 143)), "{code:?}: {said}");
-}
-
-#[test]
 #[cfg(target_os = "linux")]
 fn signals_are_heard_where_nothing_can_be_said() {
     let place = place();
