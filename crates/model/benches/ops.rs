@@ -1,7 +1,7 @@
 //! How long each operation takes forward and backward on the CPU, and how far that is from the fastest product of matrices.
 //!
 //! `RAYON_NUM_THREADS=2 cargo bench -p pyrograph-model --bench ops` prints a table: milliseconds, GFLOP/s and their share of what a product of two matrices of 1536 x 1536
-//! reaches. With `-- --vs "PYTHON benches/torch_ops.py"` PyTorch does each operation in turn; the last columns are its milliseconds divided by ours. With
+//! reaches. With `-- --vs "PYTHON ../../benches/torch_ops.py"` PyTorch does each operation in turn; the last columns are its milliseconds divided by ours. With
 //! `-- --burn` so does Burn by its own operations, where there is one for it.
 //! With glibc, `MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=8589934592` keeps freed memory, as the program does; otherwise page faults are much
 //! of what is measured.
