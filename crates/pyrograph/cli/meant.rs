@@ -25,6 +25,8 @@ pub(super) fn with_meant_option(mut error: Error) -> Error {
     };
     if let Some(tip) = tip {
         error.remove(ContextKind::SuggestedArg);
+        // It shows the option that was not meant.
+        error.remove(ContextKind::Usage);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
     error
