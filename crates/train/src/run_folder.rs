@@ -113,15 +113,10 @@ impl RunFolder {
                 }
             }
         }
-        let folder = Self::create(out, &recipe.model)?.locked()?;
-        if let Some(path) = out {
-            // While the lock was waited for, another process may have begun a run, and even ended it.
-            if folder.recipe().is_file() {
-                drop(folder);
-                return Self::open(out, recipe, fresh);
-            }
-            claim(path)?;
-        }
+        let has_run = |path: &Path| path.join("recipe.toml").is_file();
+        let Some(folder) = Self::begin(out, &recipe.model, has_run)? else {
+            return Self::open(out, recipe, fresh);
+        };
         folder.write(&folder.recipe(), recipe.to_toml()?.as_bytes())?;
         Ok((folder, Found::Nothing))
     }
@@ -154,6 +149,21 @@ impl RunFolder {
             Err(error) => return Err(error),
         };
         Ok((folder, if over { Found::Finished } else { Found::Unfinished }))
+    }
+
+    /// A folder as [`RunFolder::create`] makes it, locked; none if it `is_taken` by then: while the lock was waited for, another process may have
+    /// begun there, and even ended.
+    pub(crate) fn begin(
+        out: Option<&Path>,
+        name: &str,
+        is_taken: impl Fn(&Path) -> bool,
+    ) -> Result<Option<Self>> {
+        let folder = Self::create(out, name)?.locked()?;
+        if is_taken(&folder.path) {
+            return Ok(None);
+        }
+        claim(&folder.path)?;
+        Ok(Some(folder))
     }
 
     /// A folder that is there, locked.
@@ -344,7 +354,7 @@ pub(crate) fn overwrites(path: &Path) -> Error {
 }
 
 /// Makes a folder that is empty, or takes one.
-pub(crate) fn claim(path: &Path) -> Result<PathBuf> {
+fn claim(path: &Path) -> Result<PathBuf> {
     fs::create_dir_all(path).map_err(|e| {
         failure(path, &format!("the run folder cannot be made: {e}; choose another with --out"))
     })?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::recipe::read_text;
-use crate::run_folder::{called, claim, failure, overwrites, read_metrics};
+use crate::run_folder::{called, failure, overwrites, read_metrics};
 use crate::{Error, Recipe, Result, RunFolder};
 
 /// Tells what is trained into the folders beside it.
@@ -47,18 +47,10 @@ pub fn open_sweep(
     };
     let folder = match stopped {
         Some(folder) => folder,
-        None => {
-            let folder = RunFolder::lock(RunFolder::create(out, "sweep")?.path())?;
-            // While the lock was waited for, another process may have begun one, and even ended it.
-            if is_sweep(folder.path()) {
-                drop(folder);
-                return open_sweep(out, recipe, trainings, fresh);
-            }
-            if let Some(path) = out {
-                claim(path)?;
-            }
-            folder
-        }
+        None => match RunFolder::begin(out, "sweep", is_sweep)? {
+            Some(folder) => folder,
+            None => return open_sweep(out, recipe, trainings, fresh),
+        },
     };
     let text = toml::to_string_pretty(&sweep).map_err(|e| Error::Recipe(e.to_string()))?;
     folder.write(&folder.path().join(FILE), text.as_bytes())?;
