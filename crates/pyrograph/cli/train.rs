@@ -51,7 +51,7 @@ const OPEN_KEYS: &str = "
 # amp (as \"bf16\"), optim.clip_norm, optim.clip_value, optim.clip_adaptive, ema (as 0.999), data.start_size (pixels, in the first epoch)
 # Other optimizers: optim.kind = \"adam\", \"adamw\", \"rmsprop\", \"lamb\", \"lion\"; what is not set of lr, weight_decay and betas is then theirs
 # Other schedules: --set 'schedule={kind=\"constant\"}', {kind=\"step\", every_epochs=30}, {kind=\"multi_step\", at_epochs=[100, 150]},
-#   {kind=\"polynomial\", power=0.9}, {kind=\"one_cycle\", warmup_epochs=3}, {kind=\"plateau\", patience_epochs=10},
+#   {kind=\"polynomial\", power=0.9, min_lr=1e-5}, {kind=\"one_cycle\", warmup_epochs=3}, {kind=\"plateau\", patience_epochs=10},
 #   each with warmup_epochs, those with drops with gamma. Written so, or in a file, warmup_epochs is 0 where it is not given;
 #   --set schedule.kind=step --set schedule.every_epochs=30 keeps the one above";
 

@@ -483,8 +483,8 @@ impl Look {
     }
 }
 
-/// 1234567 as `1,234,567`.
-pub(crate) fn thousands(number: usize) -> String {
+/// The whole number 1234567 as `1,234,567`.
+pub(crate) fn thousands(number: impl std::fmt::Display) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (n, digit) in digits.chars().enumerate() {

@@ -202,7 +202,7 @@ impl Default for Recipe {
             distill: DistillRecipe::default(),
             data: DataRecipe::default(),
             optim: OptimRecipe::default(),
-            schedule: ScheduleRecipe::Cosine { warmup_epochs: 0.5 },
+            schedule: ScheduleRecipe::Cosine { min_lr: 0.0, warmup_epochs: 0.5 },
             schedule_by: Pace::Step,
             stop: StopRecipe::default(),
         }
@@ -421,7 +421,7 @@ impl Recipe {
         let mut rules = rules
             .into_iter()
             .chain(self.optim.rules())
-            .chain(self.schedule.rules())
+            .chain(self.schedule.rules(self.optim.lr))
             .chain(self.distill.rules());
         if let Some((_, key, value, range)) = rules.find(|(holds, ..)| !holds) {
             return Err(Error::Recipe(format!("`{key}` is {value}; it must be {range}")));

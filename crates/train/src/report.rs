@@ -16,7 +16,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use comparison::compare;
 
-use html::{count, escape, page, percent, significant};
+use html::{escape, page, percent, significant};
+
+use crate::plan::thousands;
 
 /// All that the page of a run shows.
 #[derive(Debug, Clone)]
@@ -125,7 +127,7 @@ impl Report {
         let pictures: u64 = self.confusion.iter().fold(0, |sum, n| sum.saturating_add(*n));
         let mut beside = Vec::new();
         if pictures > 0 {
-            beside.push(format!("{} images", count(pictures)));
+            beside.push(format!("{} images", thousands(pictures)));
             if let Some((low, high)) = wilson(self.accuracy, pictures) {
                 beside.push(format!(
                     "<span title=\"Wilson interval: chance in the choice of images only, not in training\">\

@@ -38,11 +38,14 @@ enum Shape {
         patience: usize,
         gamma: f64,
     },
-    /// Half a cosine down to 0 (SGDR without restarts, <https://arxiv.org/abs/1608.03983>).
-    Cosine,
+    /// Half a cosine (SGDR without restarts, <https://arxiv.org/abs/1608.03983>).
+    Cosine {
+        floor: f64,
+    },
     /// The share that is left, to this power.
     Polynomial {
         power: f64,
+        floor: f64,
     },
     /// Two halves of a cosine (<https://arxiv.org/abs/1708.07120>).
     OneCycle,
@@ -64,8 +67,10 @@ impl Schedule {
             ScheduleRecipe::MultiStep { ref at_epochs, gamma, .. } => {
                 Shape::MultiStep { at: at_epochs.iter().map(|&at| steps(at)).collect(), gamma }
             }
-            ScheduleRecipe::Cosine { .. } => Shape::Cosine,
-            ScheduleRecipe::Polynomial { power, .. } => Shape::Polynomial { power },
+            ScheduleRecipe::Cosine { min_lr, .. } => Shape::Cosine { floor: min_lr / lr },
+            ScheduleRecipe::Polynomial { power, min_lr, .. } => {
+                Shape::Polynomial { power, floor: min_lr / lr }
+            }
             ScheduleRecipe::Plateau { patience_epochs, gamma, .. } => {
                 Shape::Plateau { patience: patience_epochs, gamma }
             }
@@ -148,14 +153,16 @@ impl Schedule {
         };
         let length = self.total_steps.saturating_sub(self.warmup_steps).max(1);
         let done = (after as f64 / length as f64).min(1.0);
+        // `left` goes from 1 to 0, the rate from the highest to its floor, a share of that.
+        let down_to = |floor: f64, left: f64| self.lr * (floor + (1.0 - floor) * left);
         match &self.shape {
             Shape::Constant | Shape::Plateau { .. } | Shape::OneCycle => self.lr,
             Shape::Step { every, gamma } => self.lr * gamma.powf((after / every) as f64),
             Shape::MultiStep { at, gamma } => {
                 self.lr * gamma.powi(at.iter().filter(|&&at| at <= step).count() as i32)
             }
-            Shape::Cosine => self.lr * (1.0 - turn(done)),
-            Shape::Polynomial { power } => self.lr * (1.0 - done).powf(*power),
+            Shape::Cosine { floor } => down_to(*floor, 1.0 - turn(done)),
+            Shape::Polynomial { power, floor } => down_to(*floor, (1.0 - done).powf(*power)),
         }
     }
 }
@@ -201,7 +208,7 @@ mod tests {
 
     #[test]
     fn cosine_starts_full_is_half_in_the_middle_and_nears_zero() {
-        let rates = rates(&ScheduleRecipe::Cosine { warmup_epochs: 0.0 }, 10, 10);
+        let rates = rates(&ScheduleRecipe::Cosine { min_lr: 0.0, warmup_epochs: 0.0 }, 10, 10);
         assert_eq!((rates[0], rates[50]), (0.1, 0.05));
         assert!(rates[99] < 1e-4 && rates[99] > 0.0);
         assert!(rates.windows(2).all(|pair| pair[1] <= pair[0]));
@@ -209,7 +216,7 @@ mod tests {
 
     #[test]
     fn by_epoch_the_rate_stays_within_one() {
-        let recipe = ScheduleRecipe::Cosine { warmup_epochs: 2.0 };
+        let recipe = ScheduleRecipe::Cosine { min_lr: 0.0, warmup_epochs: 2.0 };
         let schedule = Schedule::new(0.1, &recipe, 4, 3).by(Pace::Epoch);
         let rates: Vec<f64> = (0..12).map(|step| (schedule.at(step) * 1e6).round() / 1e6).collect();
         assert_eq!(rates, [0.05, 0.05, 0.05, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05]);
@@ -223,10 +230,19 @@ mod tests {
 
     #[test]
     fn a_polynomial_falls_to_zero() {
-        let line = ScheduleRecipe::Polynomial { power: 1.0, warmup_epochs: 0.0 };
+        let line = ScheduleRecipe::Polynomial { power: 1.0, min_lr: 0.0, warmup_epochs: 0.0 };
         assert_eq!(rates(&line, 1, 4), [0.1, 0.075, 0.05, 0.025]);
-        let square = ScheduleRecipe::Polynomial { power: 2.0, warmup_epochs: 0.0 };
+        let square = ScheduleRecipe::Polynomial { power: 2.0, min_lr: 0.0, warmup_epochs: 0.0 };
         assert_eq!(rates(&square, 1, 4), [0.1, 0.05625, 0.025, 0.00625]);
+    }
+
+    #[test]
+    fn the_lowest_rate_is_where_a_fall_ends() {
+        // CosineAnnealingLR(T_max=4, eta_min=0.02), PyTorch 2.15.
+        let cosine = ScheduleRecipe::Cosine { min_lr: 0.02, warmup_epochs: 0.0 };
+        assert_eq!(rates(&cosine, 1, 4), [0.1, 0.088284, 0.06, 0.031716]);
+        let line = ScheduleRecipe::Polynomial { power: 1.0, min_lr: 0.02, warmup_epochs: 0.0 };
+        assert_eq!(rates(&line, 1, 4), [0.1, 0.08, 0.06, 0.04]);
     }
 
     #[test]
@@ -252,11 +268,12 @@ mod tests {
 
     #[test]
     fn a_record_continues_where_it_was_taken() {
-        let mut first = Schedule::new(0.1, &ScheduleRecipe::Cosine { warmup_epochs: 0.0 }, 4, 5);
+        let mut first = Schedule::new(0.1, &ScheduleRecipe::Cosine { min_lr: 0.0, warmup_epochs: 0.0 }, 4, 5);
         for _ in 0..7 {
             LrScheduler::step(&mut first);
         }
-        let mut second = Schedule::new(0.1, &ScheduleRecipe::Cosine { warmup_epochs: 0.0 }, 4, 5);
+        let mut second =
+            Schedule::new(0.1, &ScheduleRecipe::Cosine { min_lr: 0.0, warmup_epochs: 0.0 }, 4, 5);
         second.load_record(first.to_record());
         assert_eq!(LrScheduler::step(&mut first), LrScheduler::step(&mut second));
     }

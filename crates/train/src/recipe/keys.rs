@@ -3,7 +3,7 @@
 use crate::Error;
 
 /// Keys by their whole names; of those with the same last part the first is the likeliest.
-pub(super) const KEYS: [&str; 55] = [
+pub(super) const KEYS: [&str; 56] = [
     "model",
     "epochs",
     "batch",
@@ -49,6 +49,7 @@ pub(super) const KEYS: [&str; 55] = [
     "optim.nesterov",
     "optim.weight_decay",
     "schedule.kind",
+    "schedule.min_lr",
     "schedule.warmup_epochs",
     "schedule.every_epochs",
     "schedule.gamma",
@@ -62,7 +63,7 @@ pub(super) const KEYS: [&str; 55] = [
 ];
 
 /// What others call a setting, in small letters, and its key here; an option where it is no part of a recipe.
-pub(super) const OTHERS: [(&str, &str); 56] = [
+pub(super) const OTHERS: [(&str, &str); 59] = [
     ("learning_rate", "optim.lr"),
     ("base_lr", "optim.lr"),
     ("initial_lr", "optim.lr"),
@@ -75,6 +76,9 @@ pub(super) const OTHERS: [(&str, &str); 56] = [
     ("lr_schedule", "schedule.kind"),
     ("warmup", "schedule.warmup_epochs"),
     ("lr_warmup_epochs", "schedule.warmup_epochs"),
+    ("min_lr", "schedule.min_lr"),
+    ("lr_min", "schedule.min_lr"),
+    ("eta_min", "schedule.min_lr"),
     ("step_size", "schedule.every_epochs"),
     ("decay_epochs", "schedule.every_epochs"),
     ("schedule.patience", "schedule.patience_epochs"),

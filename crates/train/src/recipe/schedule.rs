@@ -39,14 +39,20 @@ pub enum ScheduleRecipe {
         #[serde(default)]
         warmup_epochs: f64,
     },
-    /// Half a cosine down to 0.
+    /// Half a cosine down to `min_lr`.
     Cosine {
+        /// The rate at the end.
+        #[serde(default)]
+        min_lr: f64,
         /// Epochs of linear rise at the start.
         #[serde(default)]
         warmup_epochs: f64,
     },
-    /// The share of the run that is left to the power of `power`: with 1 a straight line down to 0.
+    /// The share of the run that is left to the power of `power`, down to `min_lr`: with 1 a straight line.
     Polynomial {
+        /// The rate at the end.
+        #[serde(default)]
+        min_lr: f64,
         /// Above 0.
         #[serde(default = "one")]
         power: f64,
@@ -105,15 +111,15 @@ impl ScheduleRecipe {
             Self::Constant { warmup_epochs }
             | Self::Step { warmup_epochs, .. }
             | Self::MultiStep { warmup_epochs, .. }
-            | Self::Cosine { warmup_epochs }
+            | Self::Cosine { warmup_epochs, .. }
             | Self::Polynomial { warmup_epochs, .. }
             | Self::Plateau { warmup_epochs, .. }
             | Self::OneCycle { warmup_epochs } => warmup_epochs,
         }
     }
 
-    /// The ranges of its values.
-    pub(super) fn rules(&self) -> Vec<Rule> {
+    /// The ranges of its values, with `lr` as the highest rate.
+    pub(super) fn rules(&self, lr: f64) -> Vec<Rule> {
         let above_0 = |value: f64| value.is_finite() && value > 0.0;
         let epochs = |value: f64| above_0(value) && value <= MOST_EPOCHS;
         let warmup = self.warmup_epochs();
@@ -123,6 +129,10 @@ impl ScheduleRecipe {
             format!("{warmup:?}"),
             "0 to 1000000",
         )];
+        if let Self::Cosine { min_lr, .. } | Self::Polynomial { min_lr, .. } = *self {
+            let below = (0.0..=lr).contains(&min_lr);
+            rules.push((below, "schedule.min_lr", format!("{min_lr:?}"), "0 to optim.lr"));
+        }
         if let Self::Step { every_epochs, .. } = *self {
             rules.push((
                 epochs(every_epochs),

@@ -108,6 +108,8 @@ fn values_out_of_range_are_refused_by_name() {
         ("mix.cutmix", "-1.0"),
         ("schedule.warmup_epochs", "-1.0"),
         ("schedule.warmup_epochs", "1e300"),
+        ("schedule.min_lr", "-0.1"),
+        ("schedule.min_lr", "1e300"),
     ] {
         let error = Recipe::default().set(key, value).unwrap_err().to_string();
         assert!(error.contains(&format!("`{key}`")), "{key}={value}: {error}");

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::chart::{Chart, Form, Series, swatch};
-use super::html::{count, duration, escape, page, percent, significant};
+use super::html::{duration, escape, page, percent, significant};
 use super::ticks::Axis;
+use crate::plan::thousands;
 use crate::{EpochRow, Result, RunSummary};
 
 /// Runs that have curves; more could not be told apart.
@@ -55,9 +56,9 @@ fn summary(runs: &[RunSummary]) -> String {
     let seconds = runs.iter().map(|run| run.seconds).sum();
     let mut text = format!(
         "{} {}, {} of them finished, {} of training together.",
-        count(number as u64),
+        thousands(number),
         if number == 1 { "run" } else { "runs" },
-        if finished == number { "all".into() } else { count(finished as u64) },
+        if finished == number { "all".into() } else { thousands(finished) },
         duration(seconds)
     );
     let mut best: Option<(&RunSummary, f64)> = None;
@@ -137,8 +138,8 @@ fn line(shown: &Shown<'_>, keys: &[String]) -> String {
         "<tr><th scope=\"row\">{}<bdi>{}</bdi></th><td>{} of {}</td>{}<td>{measured}</td><td>{}</td>{settings}</tr>\n",
         shown.class.as_ref().map_or_else(String::new, |class| swatch("line", class)),
         breaking(&shown.name),
-        count(run.rows.len() as u64),
-        count(run.recipe.epochs as u64),
+        thousands(run.rows.len()),
+        thousands(run.recipe.epochs),
         best.unwrap_or_else(|| "<td>–</td><td>–</td><td>–</td>".into()),
         duration(run.seconds),
     )
@@ -180,7 +181,7 @@ fn charts(shown: &[Shown<'_>]) -> String {
         format!(
             "<p class=\"note\">The first {} of {} runs, in the order of the table.</p>\n",
             with.len(),
-            count(of_all as u64)
+            thousands(of_all)
         )
     } else {
         String::new()

@@ -1,6 +1,7 @@
 //! What is taken for what: the confusion matrix and the scores of each class.
 
-use super::html::{count, escape, percent};
+use super::html::{escape, percent};
+use crate::plan::thousands;
 
 /// With more classes the most confused pairs are listed instead of the grid.
 const MOST_CLASSES: usize = 40;
@@ -88,8 +89,8 @@ impl Matrix<'_> {
                 if share > 0.5 { " strong" } else { "" },
                 // The square root keeps rare confusions visible; never quite nothing.
                 (100.0 * share.sqrt()).max(6.0),
-                count(n),
-                count(total),
+                thousands(n),
+                thousands(total),
                 escape(&self.names[predicted]),
                 n
             );
@@ -118,7 +119,7 @@ impl Matrix<'_> {
                     "<tr><th scope=\"row\">{}</th><td class=\"name\">{}</td><td>{}</td><td>{}</td></tr>\n",
                     escape(&self.names[truth]),
                     escape(&self.names[predicted]),
-                    count(n),
+                    thousands(n),
                     percent(n as f64 / self.truths(truth) as f64)
                 )
             })
@@ -129,7 +130,7 @@ impl Matrix<'_> {
              class=\"name\">predicted</th><th>images</th><th>of the true class</th></tr></thead>\n\
              <tbody>\n{rows}</tbody></table></div>\n",
             pairs.len(),
-            count(all as u64)
+            thousands(all)
         )
     }
 
@@ -142,8 +143,8 @@ impl Matrix<'_> {
                 format!(
                     "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
                     escape(&self.names[class]),
-                    count(truths),
-                    count(predictions),
+                    thousands(truths),
+                    thousands(predictions),
                     percent(share(right, predictions)),
                     percent(share(right, truths))
                 )
@@ -160,7 +161,7 @@ impl Matrix<'_> {
         }
         format!(
             "<details><summary>All {} classes</summary>\n{table}</details>\n",
-            count(self.names.len() as u64)
+            thousands(self.names.len())
         )
     }
 }

@@ -1,7 +1,5 @@
 //! Text and numbers as a reader of the page sees them.
 
-use crate::plan::thousands;
-
 /// Stands for a number that is not finite.
 const NONE: &str = "–";
 
@@ -50,11 +48,6 @@ pub(super) fn percent(share: f64) -> String {
 /// A share of one as a whole percentage, rounded down so that only certainty reads 100 %.
 pub(super) fn rate(share: f64) -> String {
     if share.is_finite() { format!("{:.0}\u{A0}%", (100.0 * share + 1e-9).floor()) } else { NONE.into() }
-}
-
-/// A count with its digits in groups of three, as 10,000.
-pub(super) fn count(n: u64) -> String {
-    thousands(usize::try_from(n).unwrap_or(usize::MAX))
 }
 
 /// A number with four significant digits, as a power of ten where it is very small or very large.
@@ -110,9 +103,6 @@ mod tests {
         assert_eq!(rate(0.999), "99\u{A0}%");
         assert_eq!(rate(1.0), "100\u{A0}%");
         assert_eq!(rate(0.29), "29\u{A0}%");
-        assert_eq!(count(0), "0");
-        assert_eq!(count(999), "999");
-        assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(significant(0.031_416), "0.03142");
         assert_eq!(significant(2.0), "2.000");
         assert_eq!(significant(123_456.0), "123456");

@@ -1,6 +1,6 @@
 //! Where an axis has its ticks and how they are written.
 
-use super::html::count;
+use crate::plan::thousands;
 
 /// How the value axis is chosen.
 #[derive(Clone, Copy, PartialEq)]
@@ -60,7 +60,7 @@ pub(super) fn tick_text(value: f64, step: f64) -> String {
         return format!("{value:.1e}").replace(".0e", "e");
     }
     let decimals = (-step.log10().floor()).clamp(0.0, 4.0) as usize;
-    if decimals == 0 && value >= 1000.0 { count(value.round() as u64) } else { format!("{value:.decimals$}") }
+    if decimals == 0 && value >= 1000.0 { thousands(value.round()) } else { format!("{value:.decimals$}") }
 }
 
 #[cfg(test)]

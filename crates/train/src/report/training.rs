@@ -2,8 +2,9 @@
 
 use super::EpochRow;
 use super::chart::{Chart, Form, Mark, Series};
-use super::html::{count, duration, percent, rate};
+use super::html::{duration, percent, rate};
 use super::ticks::Axis;
+use crate::plan::thousands;
 
 /// The section of the page: loss, accuracy, and what the run cost.
 pub(super) fn section(epochs: &[EpochRow], watched: &str) -> String {
@@ -99,7 +100,7 @@ fn left_out(epochs: &[EpochRow]) -> String {
     format!(
         "<p class=\"note missing\">Nothing was learned of {} {noun}, {place}, since the loss, a gradient or a weight was not \
          finite; left_out.txt in the run folder lists their images.</p>\n",
-        count(batches)
+        thousands(batches)
     )
 }
 
