@@ -7,7 +7,7 @@
 //! 3. [`ModelConfig`] and [`Model`]: the closed set of them, by name, and as serde data.
 //! 4. [`Segmenter`]: a class for every pixel. [`Fcos`]: boxes. Both stand on feature maps of the networks above.
 //! 5. [`named_tensors`] and [`load_tensors`]: weights out and in, strictly.
-//! 6. [`Prepared`]: a network that only answers. [`summarize`]: the layer table. [`cross_entropy`]: the loss. [`parse_device`]: where tensors live.
+//! 6. [`Prepared`]: a network that only answers. [`summarize`]: the layer table. [`cross_entropy`]: the loss. [`SgdStep`]: a step of an optimizer. [`parse_device`]: where tensors live.
 //!
 //! Networks are plain `Tensor<D>` code. In Burn 0.22 the backend is no type parameter: features compile backends in, and
 //! the [`Device`](burn::tensor::Device) given to `init` picks one at run time. A network made on `device.autodiff()`
@@ -33,6 +33,7 @@ mod mobilenet_v3;
 mod mobilenet_v4;
 pub mod noise;
 mod ops;
+mod optimizer_step;
 mod params;
 mod position;
 mod precision;
@@ -66,6 +67,7 @@ pub use mobilenet_v1::{MobileNetV1, MobileNetV1Config};
 pub use mobilenet_v2::{MobileNetV2, MobileNetV2Config};
 pub use mobilenet_v3::{MobileNetV3, MobileNetV3Config, MobileNetV3Size};
 pub use mobilenet_v4::{MobileNetV4, MobileNetV4Config, MobileNetV4Size};
+pub use optimizer_step::{AdamWStep, SgdStep};
 pub use params::{
     ParamError, ParamInfo, ReferenceNames, classes_of, freeze, is_counter, load_backbone, load_tensors,
     named_tensors, param_infos,

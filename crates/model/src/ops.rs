@@ -56,6 +56,9 @@ mod scratch;
 #[cfg(feature = "flex")]
 mod simd;
 #[cfg(feature = "flex")]
+mod step_loops;
+mod steps;
+#[cfg(feature = "flex")]
 mod sums;
 mod tensors;
 #[cfg(all(test, feature = "flex"))]
@@ -74,6 +77,8 @@ use burn::backend::ops::{FloatTensorOps, ModuleOps};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, IntDType, TensorMetadata, backend_extension};
 use burn::tensor::ops::ConvOptions;
+
+use crate::{AdamWStep, SgdStep};
 
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
 use burn::backend::Cube;
@@ -330,6 +335,27 @@ pub(crate) trait NetworkOps: Backend {
         Self::max_pool2d_with_indices_backward(x, kernel, stride, padding, [1, 1], ceil, gradient, places)
             .x_grad
     }
+
+    /// The weight and the velocity after a step of SGD.
+    fn step_of_sgd(
+        weight: FloatTensor<Self>,
+        velocity: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        step: SgdStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        steps::sgd::<Self>(weight, velocity, gradient, step).into()
+    }
+
+    /// The weight and its two moments after a step of AdamW.
+    fn step_of_adam_w(
+        weight: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        step: AdamWStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        steps::adam_w::<Self>(weight, [first, second], gradient, step).into()
+    }
 }
 
 #[cfg(feature = "flex")]
@@ -548,6 +574,31 @@ impl NetworkOps for Flex {
             Self::max_pool2d_with_indices_backward(x, kernel, stride, padding, [1, 1], ceil, gradient, places)
                 .x_grad
         })
+    }
+
+    fn step_of_sgd(
+        weight: FloatTensor<Self>,
+        velocity: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        step: SgdStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        if step_loops::take([&weight, &velocity, &gradient]) {
+            return step_loops::sgd(weight, velocity, gradient, step).into();
+        }
+        steps::sgd::<Self>(weight, velocity, gradient, step).into()
+    }
+
+    fn step_of_adam_w(
+        weight: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        step: AdamWStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        if step_loops::take([&weight, &first, &second, &gradient]) {
+            return step_loops::adam_w(weight, [first, second], gradient, step).into();
+        }
+        steps::adam_w::<Self>(weight, [first, second], gradient, step).into()
     }
 }
 

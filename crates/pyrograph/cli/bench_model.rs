@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use pyrograph::burn::optim::momentum::MomentumConfig;
-use pyrograph::burn::optim::{GradientsParams, SgdConfig};
+use pyrograph::burn::optim::{GradientsParams, ModuleOptimizer};
 use pyrograph::burn::tensor::{Device, Distribution, Int, Tensor};
 use pyrograph::model::{InputShape, Model, ModelConfig, cross_entropy, on_compute_thread, summarize};
+use pyrograph::train::Sgd;
 use serde::Serialize;
 
 use super::Compute;
@@ -139,7 +139,7 @@ pub(crate) fn run(args: &BenchModelArgs) -> Result<ExitCode> {
     let (device, device_name) = args.compute.device()?;
     let config = args.shape.network(&args.model)?;
     let batch = args.batch as usize;
-    let mut bench = Bench::new(&config, batch, &device.autodiff());
+    let bench = Bench::new(&config, batch, &device.autodiff());
     let (mut train, mut infer) = (Rates::default(), Rates::default());
     for _ in 0..args.runs {
         let wanted = |work| args.only.is_none_or(|only| only == work);
@@ -203,62 +203,70 @@ fn write_text(out: &mut impl Write, m: &Measured) -> std::io::Result<()> {
 }
 
 /// A network and one batch, which stays on the device.
-struct Bench {
-    model: Model,
+struct Bench<'a> {
+    config: &'a ModelConfig,
     images: Tensor<4>,
     targets: Tensor<1, Int>,
 }
 
-impl Bench {
-    fn new(config: &ModelConfig, batch: usize, device: &Device) -> Self {
+impl<'a> Bench<'a> {
+    fn new(config: &'a ModelConfig, batch: usize, device: &Device) -> Self {
         let InputShape { channels, height, width } = config.input();
         let targets: Vec<i64> = (0..batch).map(|n| (n % config.classes()) as i64).collect();
         let normal = Distribution::Normal(0.0, 1.0);
         Self {
-            model: config.init(0, device),
+            config,
             images: Tensor::random([batch, channels, height, width], normal, device),
             targets: Tensor::from_data(targets.as_slice(), &device.clone().inner()),
         }
     }
 
+    /// A network of its own for each measurement, so that its weights are all that there are.
+    fn network(&self) -> Model {
+        self.config.init(0, &self.images.device())
+    }
+
     /// Images a second of steps of SGD with momentum.
-    fn train(&mut self, seconds: f64) -> Result<f64> {
-        let mut optimizer = SgdConfig::new()
-            .with_momentum(Some(MomentumConfig { momentum: 0.9, dampening: 0.0, nesterov: false }))
-            .init();
-        let mut model = self.model.clone();
+    fn train(&self, seconds: f64) -> Result<f64> {
+        let sgd = Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
+        let mut optimizer = ModuleOptimizer::from(sgd);
         let (images, targets) = (self.images.clone(), self.targets.clone());
-        self.rate(seconds, || {
+        self.rate(seconds, self.network(), |model| {
             let loss = cross_entropy(model.forward(images.clone()), targets.clone(), 0.0);
             let gradients = GradientsParams::from_grads(loss.backward(), &model);
-            model = optimizer.step(0.01, model.clone(), gradients);
+            let model = optimizer.step(0.01, model, gradients);
             // Reading a number waits for the device.
-            loss.try_into_data().map(drop)
+            loss.try_into_data().map(|_| model)
         })
     }
 
     /// Images a second of answers.
     fn infer(&self, seconds: f64) -> Result<f64> {
-        let (network, images) = (self.model.clone().prepare_for_inference(), self.images.clone().inner());
-        self.rate(seconds, || network.forward(images.clone()).try_into_data().map(drop))
+        let images = self.images.clone().inner();
+        self.rate(seconds, self.network().prepare_for_inference(), |network| {
+            network.forward(images.clone()).try_into_data().map(|_| network)
+        })
     }
 
     /// Images a second of a step that is made again and again: by the median of its times, for others may use the machine, too.
-    fn rate<E: Into<anyhow::Error> + Send>(
+    fn rate<S: Send, E: Into<anyhow::Error> + Send>(
         &self,
         seconds: f64,
-        mut step: impl FnMut() -> Result<(), E> + Send,
+        mut state: S,
+        mut step: impl FnMut(S) -> Result<S, E> + Send,
     ) -> Result<f64> {
         let mut times = Vec::new();
         let device = self.images.device();
         // The first two allocate, and compile on some devices.
-        for _ in 0..2 {
-            on_compute_thread(&device, &mut step).map_err(Into::into)?;
-        }
-        while times.len() < 3 || times.iter().sum::<f64>() < seconds {
+        for n in 0.. {
+            if n >= 5 && times.iter().sum::<f64>() >= seconds {
+                break;
+            }
             let started = Instant::now();
-            on_compute_thread(&device, &mut step).map_err(Into::into)?;
-            times.push(started.elapsed().as_secs_f64());
+            state = on_compute_thread(&device, || step(state)).map_err(Into::into)?;
+            if n >= 2 {
+                times.push(started.elapsed().as_secs_f64());
+            }
         }
         Ok(self.images.dims()[0] as f64 / median(&times))
     }

@@ -12,14 +12,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use burn::optim::momentum::MomentumConfig;
-use burn::optim::{GradientsParams, SgdConfig};
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Device;
 use pyrograph_data::order::Order;
 use pyrograph_data::{Loader, LoaderConfig};
 use pyrograph_infer::tensor_loader;
 use pyrograph_model::{Model, cross_entropy};
-use pyrograph_train::{Callback, Plan, Recipe, Result, RunOptions, StepEnd, run_plan};
+use pyrograph_train::{Callback, Plan, Recipe, Result, RunOptions, Sgd, StepEnd, run_plan};
 
 const ROUNDS: usize = 9;
 
@@ -76,8 +75,8 @@ fn bare(plan: &Plan) -> [f64; 2] {
     };
     let loader = tensor_loader(Loader::new(plan.train.clone(), config).unwrap(), device.clone());
     let mut model = plan.network(&device).unwrap();
-    let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
-    let mut optimizer = SgdConfig::new().with_momentum(Some(momentum)).init();
+    let sgd = Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
+    let mut optimizer = ModuleOptimizer::from(sgd);
     let ends = Ends::default();
     for batch in loader.epoch(0) {
         let batch = batch.unwrap();

@@ -48,6 +48,7 @@ pub use ema::Ema;
 pub use epoch_loop::{Fitted, StopRule, Stopped};
 pub use error::{Error, Result};
 pub use objective::{Objective, Teacher};
+pub use optimizer::{AdamW, Sgd};
 pub use plan::{Plan, augment_steps};
 pub use progress::{counting_bar, image_bar};
 pub use recipe::{

@@ -1,16 +1,17 @@
 //! What changes the weights, and how fast each of them.
 
+mod one_pass;
+
 use burn::grad_clipping::GradientClipping;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{ParamGroup, ParamId};
 use burn::optim::decay::WeightDecayConfig;
-use burn::optim::momentum::MomentumConfig;
-use burn::optim::{
-    AdamConfig, AdamWConfig, LambConfig, LionConfig, ModuleOptimizer, Optimizer, RmsPropConfig, SgdConfig,
-};
+use burn::optim::{AdamConfig, LambConfig, LionConfig, ModuleOptimizer, Optimizer, RmsPropConfig, SgdConfig};
 use pyrograph_model::{Model, param_infos};
 
 use crate::{OptimKind, OptimRecipe, Schedule};
+
+pub use self::one_pass::{AdamW, Sgd};
 
 /// The optimizer of a recipe. Where the recipe says so, biases and what belongs to normalizations are not decayed.
 pub(crate) fn optimizer(recipe: &OptimRecipe, model: &Model) -> ModuleOptimizer {
@@ -22,20 +23,28 @@ pub(crate) fn optimizer(recipe: &OptimRecipe, model: &Model) -> ModuleOptimizer 
     algorithm(recipe, free)
 }
 
-/// Burn's optimizer with PyTorch's meaning of its numbers; what is in `free` is not decayed.
+/// The optimizer with PyTorch's meaning of its numbers; what is in `free` is not decayed.
 fn algorithm(recipe: &OptimRecipe, free: Vec<ParamId>) -> ModuleOptimizer {
     let [beta_1, beta_2] = recipe.betas.map(|beta| beta as f32);
     let eps = recipe.eps as f32;
     let penalty = |decay: f64| (decay > 0.0).then(|| WeightDecayConfig::new(decay as f32));
     match recipe.kind {
-        OptimKind::Sgd => with_decay(recipe, free, |decay| sgd(recipe, decay).build()),
+        OptimKind::Sgd if recipe.momentum > 0.0 => with_decay(recipe, free, |weight_decay| Sgd {
+            momentum: recipe.momentum,
+            nesterov: recipe.nesterov,
+            weight_decay,
+        }),
+        OptimKind::Sgd => {
+            with_decay(recipe, free, |decay| SgdConfig::new().with_weight_decay(penalty(decay)).build())
+        }
         OptimKind::Adam => with_decay(recipe, free, |decay| {
             let adam = AdamConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(eps);
             adam.with_weight_decay(penalty(decay)).build()
         }),
-        OptimKind::AdamW => with_decay(recipe, free, |decay| {
-            let adam = AdamWConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(eps);
-            adam.with_weight_decay(decay as f32).build()
+        OptimKind::AdamW => with_decay(recipe, free, |decay| AdamW {
+            betas: [beta_1, beta_2],
+            epsilon: eps,
+            weight_decay: decay as f32,
         }),
         OptimKind::RmsProp => with_decay(recipe, free, |decay| {
             let rms_prop = RmsPropConfig::new().with_momentum(recipe.momentum as f32).with_epsilon(eps);
@@ -63,21 +72,6 @@ fn with_decay<O: Optimizer>(
         all = all.with_grad_clipping(clipping.clone());
     }
     if free.is_empty() { all } else { all.with_group(ParamGroup::from_ids(free), of(0.0), clipping) }
-}
-
-fn sgd(recipe: &OptimRecipe, weight_decay: f64) -> SgdConfig {
-    let mut config = SgdConfig::new();
-    if recipe.momentum > 0.0 {
-        let momentum = MomentumConfig::new()
-            .with_momentum(recipe.momentum)
-            .with_dampening(0.0)
-            .with_nesterov(recipe.nesterov);
-        config = config.with_momentum(Some(momentum));
-    }
-    if weight_decay > 0.0 {
-        config = config.with_weight_decay(Some(WeightDecayConfig::new(weight_decay as f32)));
-    }
-    config
 }
 
 /// The schedule for the head, and for each stage before it the same times `layer_decay` to the power of its distance from the head
