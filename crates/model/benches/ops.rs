@@ -3,8 +3,8 @@
 //! `RAYON_NUM_THREADS=2 cargo bench -p pyrograph-model --bench ops` prints a table: milliseconds, GFLOP/s and their share of what a product of two matrices of 1536 x 1536
 //! reaches. With `-- --vs "PYTHON ../../benches/torch_ops.py"` PyTorch does each operation in turn; the last columns are its milliseconds divided by ours. With
 //! `-- --burn` so does Burn by its own operations, where there is one for it.
-//! With glibc, `MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=8589934592` keeps freed memory, as the program does; otherwise page faults are much
-//! of what is measured.
+//! With glibc, `MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=2147483647` keeps freed memory, as the program does;
+//! otherwise page faults are much of what is measured.
 //! Further arguments pick the operations whose line contains one of them, or are lines of others. An operation's line is what PyTorch's side reads.
 
 // Clippy takes only tests for tests, and a benchmark that cannot go on says so.

@@ -95,7 +95,11 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// Whether the work was done by a process that this one has started, with the allocator as the program has it (`pyrograph::keep_freed_memory`).
 fn handed_over() -> bool {
-    let settings = [("MALLOC_MMAP_THRESHOLD_", "33554432"), ("MALLOC_TRIM_THRESHOLD_", "2147483647")];
+    let settings = [
+        ("MALLOC_ARENA_MAX", "1"),
+        ("MALLOC_MMAP_THRESHOLD_", "33554432"),
+        ("MALLOC_TRIM_THRESHOLD_", "2147483647"),
+    ];
     if settings.iter().all(|(name, _)| std::env::var_os(name).is_some()) {
         return false;
     }
