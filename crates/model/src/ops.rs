@@ -18,6 +18,9 @@ mod differentiation;
 mod direct;
 #[cfg(feature = "flex")]
 mod direct_weight;
+mod entropy;
+#[cfg(feature = "flex")]
+mod entropy_loops;
 #[cfg(feature = "flex")]
 mod exponential;
 #[cfg(feature = "flex")]
@@ -91,8 +94,8 @@ use burn::backend::Remote;
 
 pub(crate) use self::pointwise::Pointwise;
 pub(crate) use self::tensors::{
-    add, affine, affine_with_function, attend, convolve, convolve_with_function, mean_pixel, normalize,
-    normalize_places, pointwise, pool, scale,
+    add, affine, affine_with_function, attend, convolve, convolve_with_function, cross_entropies, mean_pixel,
+    normalize, normalize_places, pointwise, pool, scale,
 };
 
 /// Windows that a pooling sees.
@@ -336,6 +339,25 @@ pub(crate) trait NetworkOps: Backend {
             .x_grad
     }
 
+    /// The cross entropy in nats of each row of `logits` `[batch, classes]` and its target, `[batch]`, with a share of the target spread over all classes: `[batch]`.
+    fn cross_entropies(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        smoothing: f64,
+    ) -> FloatTensor<Self> {
+        entropy::forward::<Self>(logits, targets, smoothing)
+    }
+
+    /// The gradient of its logits.
+    fn cross_entropies_backward(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        smoothing: f64,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        entropy::backward::<Self>(logits, targets, smoothing, gradient)
+    }
+
     /// The weight and the velocity after a step of SGD.
     fn step_of_sgd(
         weight: FloatTensor<Self>,
@@ -574,6 +596,25 @@ impl NetworkOps for Flex {
             Self::max_pool2d_with_indices_backward(x, kernel, stride, padding, [1, 1], ceil, gradient, places)
                 .x_grad
         })
+    }
+
+    fn cross_entropies(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        smoothing: f64,
+    ) -> FloatTensor<Self> {
+        entropy_loops::forward(&logits, &targets, smoothing)
+            .unwrap_or_else(|| entropy::forward::<Self>(logits, targets, smoothing))
+    }
+
+    fn cross_entropies_backward(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        smoothing: f64,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        entropy_loops::backward(&logits, &targets, smoothing, &gradient)
+            .unwrap_or_else(|| entropy::backward::<Self>(logits, targets, smoothing, gradient))
     }
 
     fn step_of_sgd(

@@ -177,6 +177,22 @@ impl<B: NetworkOps, C: CheckpointStrategy> NetworkOps for Autodiff<B, C> {
             OpsKind::UnTracked(prep) => prep.finish(B::pool(x.into_primitive(), window)),
         }
     }
+
+    fn cross_entropies(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        smoothing: f64,
+    ) -> FloatTensor<Self> {
+        match Entropy.prepare::<C>([logits.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = (prep.checkpoint(&logits), targets.clone(), smoothing);
+                prep.finish(state, B::cross_entropies(logits.into_primitive(), targets, smoothing))
+            }
+            OpsKind::UnTracked(prep) => {
+                prep.finish(B::cross_entropies(logits.into_primitive(), targets, smoothing))
+            }
+        }
+    }
 }
 
 /// How a convolution passes gradients back.
@@ -405,6 +421,25 @@ impl<B: NetworkOps> Backward<B, 1> for Pooling {
         let [parent] = ops.parents;
         if let Some(node) = parent {
             gradients.register::<B>(node.id, B::pool_backward(x, window, gradient, places));
+        }
+    }
+}
+
+/// How cross entropies pass gradients back.
+#[derive(Debug)]
+struct Entropy;
+
+impl<B: NetworkOps> Backward<B, 1> for Entropy {
+    type State = (NodeId, IntTensor<B>, f64);
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let (logits, targets, smoothing) = ops.state;
+        let logits = checkpointer.retrieve_node_output::<FloatTensor<B>>(logits);
+        let [parent] = ops.parents;
+        if let Some(node) = parent {
+            let of_logits = B::cross_entropies_backward(logits, targets, smoothing, gradient);
+            gradients.register::<B>(node.id, of_logits);
         }
     }
 }

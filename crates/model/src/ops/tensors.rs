@@ -2,9 +2,9 @@
 
 use burn::backend::Dispatch;
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::Tensor;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Int, Tensor};
 
 use super::{NetworkOps, Pointwise, Window};
 
@@ -150,6 +150,13 @@ pub(crate) fn add<const D: usize>(x: Tensor<D>, y: Tensor<D>, function: Option<P
 /// The highest value of each window of `x` `[batch, channels, height, width]`.
 pub(crate) fn pool(x: Tensor<4>, window: Window) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::pool(x.into_dispatch(), window))
+}
+
+/// The cross entropy in nats of each row of `logits` `[batch, classes]` and its target, with a share of the target spread over all classes.
+pub(crate) fn cross_entropies(logits: Tensor<2>, targets: Tensor<1, Int>, smoothing: f64) -> Tensor<1> {
+    assert_eq!(logits.dims()[0], targets.dims()[0], "a target for each row");
+    let losses = Dispatch::cross_entropies(logits.into_dispatch(), targets.into_dispatch(), smoothing);
+    Tensor::from_dispatch(losses)
 }
 
 /// The function of each value of `x`.

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     /// Some steps of both from one start, on gradients that are not in order either; whether weights are the same to the bit after each.
-    fn walk_together(ours: impl Optimizer, burns: impl Optimizer) {
+    fn walk_together(ours: &impl Optimizer, burns: &impl Optimizer) {
         let device = Device::flex();
         // More than a thread takes at once.
         let draw = |shape| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &device);
@@ -138,11 +138,11 @@ mod tests {
                 MomentumConfig::new().with_momentum(0.9).with_dampening(0.0).with_nesterov(nesterov);
             let decay = (weight_decay > 0.0).then(|| WeightDecayConfig::new(weight_decay as f32));
             let burns = SgdConfig::new().with_momentum(Some(momentum)).with_weight_decay(decay).build();
-            walk_together(Sgd { momentum: 0.9, nesterov, weight_decay }, burns);
+            walk_together(&Sgd { momentum: 0.9, nesterov, weight_decay }, &burns);
         }
         for weight_decay in [0.0, 0.05] {
             let burns = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(weight_decay).build();
-            walk_together(AdamW { betas: [0.9, 0.999], epsilon: 1e-8, weight_decay }, burns);
+            walk_together(&AdamW { betas: [0.9, 0.999], epsilon: 1e-8, weight_decay }, &burns);
         }
     }
 
