@@ -3,14 +3,16 @@
     python benches/torch_step.py resnet50 --batch 8 --size 224 --threads 2 [--ort]
 
 Needs torch, torchvision and timm; with --ort onnxruntime, onnx and onnxscript. The last line is a JSON object with images a second, by the
-median of the steps of some seconds.
+median of the steps of some seconds, and with the memory of the process in MiB: before the first step of learning, and at most while it learned.
 """
 
 import argparse
 import json
+import resource
 import statistics
 import tempfile
 import time
+import warnings
 
 import torch
 import torchvision
@@ -43,6 +45,10 @@ def rate(step, images: int, seconds: float) -> float:
     return images / statistics.median(times)
 
 
+def peak_rss_mib() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
@@ -72,10 +78,12 @@ def main() -> None:
         with torch.inference_mode():
             model(images)
 
+    begun_rss_mib = peak_rss_mib()
     learned = rate(learn, args.batch, args.seconds)
+    memory = {"begun_rss_mib": begun_rss_mib, "peak_rss_mib": peak_rss_mib()}
     model.eval()
     answered = rate(answer, args.batch, args.seconds)
-    print(json.dumps({"train_img_s": learned, "infer_img_s": answered}))
+    print(json.dumps({"train_img_s": learned, "infer_img_s": answered} | memory))
 
 
 def of_ort(model: nn.Module, images: torch.Tensor, args: argparse.Namespace) -> float:
@@ -83,6 +91,8 @@ def of_ort(model: nn.Module, images: torch.Tensor, args: argparse.Namespace) -> 
 
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/model.onnx"
+        # That the exporter is the older of two.
+        warnings.simplefilter("ignore")
         torch.onnx.export(model, (images,), path, input_names=["x"], output_names=["y"], dynamo=False)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = args.threads
