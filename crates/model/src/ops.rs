@@ -24,6 +24,8 @@ mod entropy_loops;
 #[cfg(feature = "flex")]
 mod exponential;
 #[cfg(feature = "flex")]
+mod few_pixels;
+#[cfg(feature = "flex")]
 mod gemm;
 #[cfg(feature = "flex")]
 mod geometry;

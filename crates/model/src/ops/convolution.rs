@@ -11,7 +11,7 @@ use super::geometry::Geometry;
 use super::normalization::{images, vector};
 use super::output::by_chunks;
 use super::sums::of_channels;
-use super::{depthwise, direct, direct_weight, one_by_one, unfolded, winograd};
+use super::{depthwise, direct, direct_weight, few_pixels, one_by_one, unfolded, winograd};
 
 type FlexTensor = FloatTensor<Flex>;
 
@@ -97,6 +97,8 @@ pub(super) fn weight_backward(
         depthwise::compare(&g, x, gradient)
     } else if one_by_one::is_one(&g) {
         one_by_one::compare(&g, x, gradient)
+    } else if few_pixels::is_worth_it(&g) {
+        few_pixels::compare(&g, x, gradient)
     } else if winograd::is_worth_it(&g) {
         winograd::compare(&g, x, gradient)
     } else if direct::is_worth_it(&g) {
@@ -122,6 +124,8 @@ fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_>) -> Vec<f
         depthwise::correlate(g, x, weight, after)
     } else if one_by_one::is_one(g) {
         one_by_one::correlate(g, x, weight, after)
+    } else if few_pixels::is_worth_it(g) {
+        few_pixels::correlate(g, x, weight, after)
     } else if winograd::is_worth_it(g) {
         winograd::correlate(g, x, weight, after)
     } else if direct::is_worth_it(g) {

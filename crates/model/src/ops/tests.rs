@@ -57,6 +57,8 @@ fn convolutions_and_their_gradients_are_those_of_burn_in_64_bits() {
         ("one channel", case([3, 1, 28, 28], [32, 1, 3, 3], [one, one, one], 1)),
         ("many rows", case([1, 16, 70, 33], [8, 16, 3, 3], [one, one, one], 1)),
         ("small images together", case([9, 40, 4, 4], [24, 40, 3, 3], [one, one, one], 1)),
+        ("few pixels", case([2, 342, 3, 4], [342, 342, 3, 3], [one, one, one], 1)),
+        ("few pixels in steps", case([1, 342, 5, 4], [342, 342, 3, 3], [[2, 2], one, one], 1)),
         ("pointwise", case([2, 6, 5, 8], [7, 6, 1, 1], [one, [0, 0], one], 1)),
         ("pointwise with zeros", case([2, 6, 5, 8], [7, 6, 1, 1], [one, one, one], 1)),
         ("pointwise with steps", case([4, 6, 8, 8], [7, 6, 1, 1], [[2, 2], [0, 0], one], 1)),
