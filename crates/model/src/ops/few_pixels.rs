@@ -19,9 +19,9 @@ const PARTS: usize = 8;
 /// Numbers that the kernels have at least: 4 MiB.
 const LEAST: usize = 1 << 20;
 
-/// Output pixels of all images at most: of more, other ways make more than kernels of this size cost them. Where kernels step over pixels those other
-/// ways have fewer products to spare.
-const MOST: usize = 800;
+/// Output pixels of all images at most: of more, other ways save more products than kernels of this size cost them. Where kernels step over pixels,
+/// that is soon so.
+const MOST: usize = 400;
 const MOST_OF_STEPS: usize = 64;
 
 /// Whether a convolution is one of these.
