@@ -27,6 +27,10 @@ golden:
 backends:
     bash .ci/run wgpu
 
+# The operations under valgrind
+valgrind:
+    CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='valgrind -q --error-exitcode=9' cargo test -p pyrograph-model --lib -- ops:: loss:: --test-threads 1
+
 deny:
     cargo deny check
 
