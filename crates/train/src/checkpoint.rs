@@ -163,6 +163,8 @@ impl Checkpoints {
     /// Removes them all: a run that is over has no use for them. What else somebody has put into their folder stays.
     pub(crate) fn remove(&self) -> Result<()> {
         let failure = |source| Error::Checkpoint { path: self.folder.clone(), source };
+        // What a process that was killed has not removed would be in the way of what is taken out of sight.
+        self.sweep();
         for (_, name) in self.steps()? {
             self.retire(&name).map_err(failure)?;
         }

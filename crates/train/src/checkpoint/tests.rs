@@ -180,6 +180,25 @@ fn what_else_lies_beside_checkpoints_stays() {
 }
 
 #[test]
+fn what_a_killed_process_has_not_removed_is_in_nobodys_way() {
+    let place = tempfile::tempdir().unwrap();
+    let checkpoints = checkpoints(&place, Machine);
+    let old = place.path().join("checkpoints/.old-step-0000000001");
+    let left = || {
+        fs::create_dir_all(&old).unwrap();
+        fs::write(old.join("state.json"), "of before").unwrap();
+    };
+    // The same step was saved twice, and the process ended before the first of the two was removed.
+    checkpoints.commit(1, &content(1)).unwrap();
+    left();
+    checkpoints.commit(1, &content(1)).unwrap();
+    assert_eq!(newest_step(&checkpoints), Some(1));
+    left();
+    checkpoints.remove().unwrap();
+    assert!(!place.path().join("checkpoints").exists());
+}
+
+#[test]
 fn a_file_that_the_manifest_has_not_is_not_read() {
     let place = tempfile::tempdir().unwrap();
     let checkpoints = checkpoints(&place, Machine);
