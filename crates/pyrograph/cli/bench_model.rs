@@ -202,6 +202,9 @@ fn write_text(out: &mut impl Write, m: &Measured) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Steps that allocate, and compile on some devices, and are not measured.
+const WARM_UP: usize = 2;
+
 /// A network and one batch, which stays on the device.
 struct Bench<'a> {
     config: &'a ModelConfig,
@@ -257,17 +260,11 @@ impl<'a> Bench<'a> {
     ) -> Result<f64> {
         let mut times = Vec::new();
         let device = self.images.device();
-        // The first two allocate, and compile on some devices.
-        for n in 0.. {
-            if n >= 5 && times.iter().sum::<f64>() >= seconds {
-                break;
-            }
+        while times.len() < WARM_UP + 3 || times[WARM_UP..].iter().sum::<f64>() < seconds {
             let started = Instant::now();
             state = on_compute_thread(&device, || step(state)).map_err(Into::into)?;
-            if n >= 2 {
-                times.push(started.elapsed().as_secs_f64());
-            }
+            times.push(started.elapsed().as_secs_f64());
         }
-        Ok(self.images.dims()[0] as f64 / median(&times))
+        Ok(self.images.dims()[0] as f64 / median(&times[WARM_UP..]))
     }
 }

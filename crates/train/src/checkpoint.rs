@@ -163,8 +163,6 @@ impl Checkpoints {
     /// Removes them all: a run that is over has no use for them. What else somebody has put into their folder stays.
     pub(crate) fn remove(&self) -> Result<()> {
         let failure = |source| Error::Checkpoint { path: self.folder.clone(), source };
-        // What a process that was killed has not removed would be in the way of what is taken out of sight.
-        self.sweep();
         for (_, name) in self.steps()? {
             self.retire(&name).map_err(failure)?;
         }
@@ -197,7 +195,12 @@ impl Checkpoints {
 
     /// Takes a checkpoint out of sight, which happens at once, so that a removal that is cut short leaves no half of one.
     fn retire(&self, name: &str) -> io::Result<()> {
-        self.disk.rename(&self.folder.join(name), &self.folder.join(format!("{OLD}{name}")))
+        let old = self.folder.join(format!("{OLD}{name}"));
+        // Left by a process that was killed.
+        if old.exists() {
+            self.disk.remove(&old)?;
+        }
+        self.disk.rename(&self.folder.join(name), &old)
     }
 
     /// Gives a checkpoint its name again that was to make room for another of the same step, which then did not come.

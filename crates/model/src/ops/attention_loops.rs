@@ -10,7 +10,7 @@ use super::gemm::{Strides, multiply};
 use super::output::by_parts;
 use super::scratch::of_length;
 use super::simd::wide;
-use super::sums::{along_lanes, total};
+use super::sums::{highest, total};
 
 type FlexTensor = FloatTensor<Flex>;
 
@@ -90,8 +90,7 @@ fn look(query: &[f32], key: &[f32], count: usize, of: Heads, shares: &mut [f32])
 /// Exponentials of a row times `scale`, divided by their sum.
 #[inline(always)]
 fn softmax(row: &mut [f32], scale: f32) {
-    let highest = along_lanes([row], f32::NEG_INFINITY, |most, [x]| if x > most { x } else { most });
-    let highest = highest.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    let highest = highest(row);
     for x in row.iter_mut() {
         *x = exp((*x - highest) * scale);
     }

@@ -7,7 +7,7 @@ use burn::tensor::{DType, TensorData};
 use super::exponential::exp;
 use super::output::by_parts;
 use super::simd::wide;
-use super::sums::{along_lanes, total};
+use super::sums::{highest, total};
 
 type FlexTensor = FloatTensor<Flex>;
 
@@ -70,19 +70,13 @@ pub(super) fn backward(
         || (),
         |(), n, room| {
             let first = n * part;
-            let sums = |k: usize| {
-                let row = &numbers[(first + k) * classes..][..classes];
-                let (highest, sum) = wide(
-                    #[inline(always)]
-                    move || highest_and_sum(row),
-                );
-                (row, highest, sum.recip(), gradients[first + k])
-            };
             let out = room.fill_rows(
                 classes,
                 #[inline(always)]
                 |k| {
-                    let (row, highest, inverse, gradient) = sums(k);
+                    let row = &numbers[(first + k) * classes..][..classes];
+                    let (highest, sum) = highest_and_sum(row);
+                    let (inverse, gradient) = (sum.recip(), gradients[first + k]);
                     row.iter().map(
                         #[inline(always)]
                         move |x| (exp(*x - highest) * inverse - of_each) * gradient,
@@ -129,7 +123,6 @@ impl Rows {
 /// The highest number of a row, and the sum of the exponentials of what each is below it.
 #[inline(always)]
 fn highest_and_sum(row: &[f32]) -> (f32, f32) {
-    let highest = along_lanes([row], f32::NEG_INFINITY, |most, [x]| if x > most { x } else { most });
-    let highest = highest.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    let highest = highest(row);
     (highest, total([row], |[x]| exp(x - highest)))
 }

@@ -8,7 +8,7 @@ use super::gemm::{Strides, multiply_into};
 use super::geometry::Geometry;
 use super::output::{by_chunks, by_parts};
 use super::patches::gather;
-use super::scratch::of_length;
+use super::unfolded::side_by_side;
 
 /// Channels whose patches a thread gathers at once.
 const INPUTS: usize = 16;
@@ -66,22 +66,20 @@ pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_
 
 /// The gradient of the weight: gradients of what comes out times patches.
 pub(super) fn compare(g: &Geometry, x: &[f32], gradient: &[f32]) -> Vec<f32> {
-    let (pixels, columns) = (g.pixels(), g.batch * g.pixels());
-    let patches = patches(g, x);
+    let columns = g.batch * g.pixels();
+    let (patches, mut beside) = (patches(g, x), Vec::new());
+    let gradient = side_by_side(g, 0, gradient, &mut beside);
     let rows = g.outputs.div_ceil(PARTS);
-    by_parts(g.outputs * g.patch(), rows * g.patch(), Vec::new, |beside, n, room| {
-        let count = room.len() / g.patch();
-        // The gradients of each channel in all images.
-        let beside = of_length(beside, count * columns);
-        for (image, gradient) in gradient.chunks_exact(g.result()).enumerate() {
-            let channels = gradient[n * rows * pixels..].chunks_exact(pixels);
-            for (to, from) in beside.chunks_exact_mut(columns).zip(channels) {
-                to[image * pixels..][..pixels].copy_from_slice(from);
-            }
-        }
-        let seen = (&patches[..], Strides::rows(apart(g)).transposed());
-        multiply_into([count, columns, g.patch()], (beside, Strides::rows(columns)), seen, room)
-    })
+    by_parts(
+        g.outputs * g.patch(),
+        rows * g.patch(),
+        || (),
+        |(), n, room| {
+            let gradient = (&gradient[n * rows * columns..], Strides::rows(columns));
+            let shape = [room.len() / g.patch(), columns, g.patch()];
+            multiply_into(shape, gradient, (&patches, Strides::rows(apart(g)).transposed()), room)
+        },
+    )
 }
 
 /// Numbers from one row of patches to the next: where that is a power of two, all rows fall on the same lines of the cache.

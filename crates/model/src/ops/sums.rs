@@ -71,6 +71,13 @@ pub(super) fn total<const N: usize>(rows: [&[f32]; N], term: impl Fn([f32; N]) -
     lanes[0]
 }
 
+/// The highest number of a row.
+#[inline(always)]
+pub(super) fn highest(row: &[f32]) -> f32 {
+    let lanes = along_lanes([row], f32::NEG_INFINITY, |most, [x]| if x > most { x } else { most });
+    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+}
+
 /// One channel of images `[batch, channels, pixels]`: its pixels of each image.
 pub(super) fn channel(
     x: &[f32],

@@ -119,7 +119,12 @@ pub(super) fn spread(g: &Geometry, gradient: &[f32], weight: &[f32]) -> Vec<f32>
 }
 
 /// A group's gradients of several images as one matrix with a row for each channel.
-fn side_by_side<'a>(g: &Geometry, group: usize, gradient: &'a [f32], room: &'a mut Vec<f32>) -> &'a [f32] {
+pub(super) fn side_by_side<'a>(
+    g: &Geometry,
+    group: usize,
+    gradient: &'a [f32],
+    room: &'a mut Vec<f32>,
+) -> &'a [f32] {
     let pixels = g.pixels();
     let images = gradient.len() / g.result();
     let first = group * g.outputs * pixels;
