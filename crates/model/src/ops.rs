@@ -71,6 +71,8 @@ mod tensors;
 #[cfg(all(test, feature = "flex"))]
 mod tests;
 #[cfg(feature = "flex")]
+mod tiles;
+#[cfg(feature = "flex")]
 mod transpose;
 #[cfg(feature = "flex")]
 mod unfolded;

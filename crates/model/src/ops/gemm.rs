@@ -4,7 +4,11 @@
 
 #![allow(unsafe_code)]
 
+use std::mem::MaybeUninit;
+
 use super::output::Room;
+use super::products::Machine;
+use super::tiles::{Left, Product};
 
 /// A matrix in a slice: element (r, c) is at `r · row + c · column`.
 #[derive(Clone, Copy)]
@@ -62,6 +66,11 @@ pub(super) fn multiply(
     }
     assert!(strides.holds(rows, columns, out.len()), "the product is larger than its slice");
     assert!(strides.is_distinct(rows, columns), "the product is written over itself");
+    if !add && strides.column == 1 && are_tiled(shape, a, b) {
+        // SAFETY: numbers are numbers that might be missing, and no missing ones are written into them.
+        let out = unsafe { &mut *(std::ptr::from_mut(out) as *mut [MaybeUninit<f32>]) };
+        return tiled(shape, a, b, (out, strides.row));
+    }
     // SAFETY: the product lies within `out`, which is borrowed exclusively, and its elements are apart from each other.
     unsafe { multiply_at(shape, a, b, (out.as_mut_ptr(), strides), add) }
 }
@@ -79,13 +88,30 @@ pub(super) fn multiply_into<'a>(
 ) -> &'a mut [f32] {
     let [rows, _, columns] = shape;
     assert_eq!(room.len(), rows * columns, "room for the product");
-    if rows * columns > 0 {
+    if rows * columns > 0 && are_tiled(shape, a, b) {
+        tiled(shape, a, b, (room, columns));
+    } else if rows * columns > 0 {
         let out = room.as_mut_ptr().cast::<f32>();
         // SAFETY: the product is as long as `room`, which is borrowed exclusively; its rows follow each other, and what was there is not read.
         unsafe { multiply_at(shape, a, b, (out, Strides::rows(columns)), false) };
     }
-    // SAFETY: rows that follow each other and are as long as `room` leave no element out.
+    // SAFETY: both ways write every element of the product, and rows that follow each other and are as long as `room` leave none out.
     unsafe { room.assume_init_mut() }
+}
+
+/// Whether the factors can be read as they lie, which is fastest.
+fn are_tiled([_, inner, _]: [usize; 3], a: (&[f32], Strides), b: (&[f32], Strides)) -> bool {
+    inner > 0 && (a.1.column == 1 || a.1.row == 1) && b.1.column == 1 && Machine::new().lanes >= 4
+}
+
+fn tiled(
+    shape: [usize; 3],
+    a: (&[f32], Strides),
+    b: (&[f32], Strides),
+    out: (&mut [MaybeUninit<f32>], usize),
+) {
+    let left = if a.1.column == 1 { Left::Rows(a.0, a.1.row) } else { Left::Columns(a.0, a.1.column) };
+    Product { shape, left, right: (b.0, b.1.row), out }.compute();
 }
 
 /// # Safety

@@ -12,7 +12,7 @@ use super::output::by_parts;
 use super::pieces::added;
 
 /// Pixels of an image that are enough for a product of its own.
-const ENOUGH: usize = 32;
+const ENOUGH: usize = 16;
 
 /// Numbers of what comes out that a thread writes at once: 1 MiB.
 const PART: usize = 1 << 18;
@@ -20,7 +20,10 @@ const PART: usize = 1 << 18;
 /// Parts that the work is cut into.
 const PARTS: usize = 8;
 
-/// Channels that a part has at least: fewer would not pay for arranging the pixels.
+/// Channels of which a part has a multiple, where it can.
+const TOGETHER: usize = 8;
+
+/// Channels of gradients of weights that a part has at least: fewer would not pay for arranging the pixels.
 const LEAST_CHANNELS: usize = 48;
 
 /// Whether a convolution is one of these.
@@ -47,9 +50,11 @@ fn with_kernels(g: &Geometry, x: &[f32], (weight, kernels): (&[f32], Strides), a
         return product(shape, (x, Strides::rows(g.inputs)), weight, after);
     }
     // Parts of an image, in number a divisor of its channels, so that none reaches into the next image.
-    let wanted =
-        g.result().div_ceil(PART).max(PARTS.div_ceil(2 * g.batch)).min(g.outputs.div_ceil(LEAST_CHANNELS));
-    let parts = (wanted..2 * wanted).find(|parts| g.outputs.is_multiple_of(*parts)).unwrap_or(1);
+    let wanted = g.result().div_ceil(PART).max(PARTS.div_ceil(2 * g.batch));
+    let cut = |most: usize, of: usize| {
+        (wanted..=most).find(|parts| g.outputs.is_multiple_of(parts * of)).filter(|_| wanted > 1)
+    };
+    let parts = cut(4 * wanted, TOGETHER).or_else(|| cut(2 * wanted, 1)).unwrap_or(1);
     let channels = g.outputs / parts;
     by_parts(
         g.batch * g.result(),

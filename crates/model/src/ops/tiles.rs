@@ -1,0 +1,194 @@
+//! Products of matrices as they lie: tiles of what comes out are summed in registers, and nothing is arranged before.
+
+use std::mem::MaybeUninit;
+
+use pulp::{Arch, Simd, WithSimd};
+
+/// Vectors of columns in a tile.
+const VECTORS: usize = 3;
+
+/// Rows of a tile where there are 32 registers, and where there are fewer.
+const ROWS: usize = 8;
+const FEWER_ROWS: usize = 4;
+
+/// Rows whose sums for a column that fills no vector are made at once.
+const AT_ONCE: usize = 4;
+
+/// The product of a matrix of `rows` by `inner` and one of `inner` by `columns` numbers.
+pub(super) struct Product<'a> {
+    /// `[rows, inner, columns]`.
+    pub(super) shape: [usize; 3],
+    pub(super) left: Left<'a>,
+    /// Row after row, so far apart.
+    pub(super) right: (&'a [f32], usize),
+    /// Row after row, so far apart; each element is written once.
+    pub(super) out: (&'a mut [MaybeUninit<f32>], usize),
+}
+
+/// How the left matrix lies.
+#[derive(Clone, Copy)]
+pub(super) enum Left<'a> {
+    /// Row after row, so far apart.
+    Rows(&'a [f32], usize),
+    /// Column after column, so far apart.
+    Columns(&'a [f32], usize),
+}
+
+impl Product<'_> {
+    /// Writes the product.
+    ///
+    /// # Panics
+    ///
+    /// When a matrix does not lie in its slice.
+    pub(super) fn compute(self) {
+        Arch::new().dispatch(self);
+    }
+}
+
+impl WithSimd for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let [_, _, columns] = self.shape;
+        let lanes = S::F32_LANES;
+        let vectors = columns / lanes;
+        let mut vector = 0;
+        while vector < vectors {
+            let column = vector * lanes;
+            vector += match vectors - vector {
+                1 => self.columns::<S, 1>(simd, column),
+                2 | 4 => self.columns::<S, 2>(simd, column),
+                _ => self.columns::<S, VECTORS>(simd, column),
+            };
+        }
+        if columns > vectors * lanes {
+            self.last_columns(simd, vectors * lanes);
+        }
+    }
+}
+
+impl Product<'_> {
+    /// So many vectors of columns of all rows.
+    #[inline(always)]
+    fn columns<S: Simd, const WIDE: usize>(&mut self, simd: S, column: usize) -> usize {
+        let [rows, ..] = self.shape;
+        let most = if S::REGISTER_COUNT >= 32 { ROWS } else { FEWER_ROWS };
+        let mut row = 0;
+        while row < rows {
+            row += match (rows - row).min(most) {
+                1 => self.tile::<S, 1, WIDE>(simd, row, column),
+                2 | 3 => self.tile::<S, 2, WIDE>(simd, row, column),
+                4..ROWS => self.tile::<S, FEWER_ROWS, WIDE>(simd, row, column),
+                _ => self.tile::<S, ROWS, WIDE>(simd, row, column),
+            };
+        }
+        WIDE
+    }
+
+    /// The sums of some rows in some vectors of columns. Returns how many rows.
+    #[inline(always)]
+    fn tile<S: Simd, const HIGH: usize, const WIDE: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        column: usize,
+    ) -> usize {
+        let Self { shape: [_, inner, _], left, right: (right, to_next), .. } = *self;
+        let right = (&right[column..], to_next);
+        let sums: [[S::f32s; WIDE]; HIGH] = match left {
+            Left::Rows(left, to_next) => {
+                let left: [&[f32]; HIGH] =
+                    std::array::from_fn(|n| &left[(row + n) * to_next..][..inner]);
+                sums(simd, inner, right, #[inline(always)] |n, k| left[n][k])
+            }
+            Left::Columns(left, to_next) => {
+                let left = &left[row..];
+                sums(simd, inner, right, #[inline(always)] |n, k| left[k * to_next..][..HIGH][n])
+            }
+        };
+        let width = WIDE * S::F32_LANES;
+        let (out, to_next) = (&mut self.out.0[row * self.out.1 + column..], self.out.1);
+        for (n, sums) in sums.iter().enumerate() {
+            let (out, _) = S::as_uninit_mut_simd_f32s(&mut out[n * to_next..][..width]);
+            for (out, sum) in out.iter_mut().zip(sums) {
+                out.write(*sum);
+            }
+        }
+        HIGH
+    }
+
+    /// The columns that fill no vector.
+    #[inline(always)]
+    fn last_columns<S: Simd>(&mut self, simd: S, first: usize) {
+        let Self { shape: [rows, inner, columns], left, right: (right, to_next), .. } = *self;
+        let (out, to_row) = (&mut *self.out.0, self.out.1);
+        // Each of them row after row.
+        let last: Vec<f32> =
+            (first..columns).flat_map(|column| (0..inner).map(move |k| right[k * to_next + column])).collect();
+        match left {
+            Left::Rows(left, to_next) => {
+                let row = |row: usize| &left[row.min(rows - 1) * to_next..][..inner];
+                for (column, numbers) in (first..).zip(last.chunks_exact(inner)) {
+                    for first in (0..rows).step_by(AT_ONCE) {
+                        let sums = along(simd, std::array::from_fn(|n| row(first + n)), numbers);
+                        for (n, sum) in sums.into_iter().enumerate().take(rows - first) {
+                            out[(first + n) * to_row + column].write(sum);
+                        }
+                    }
+                }
+            }
+            Left::Columns(left, to_next) => {
+                // The same product with rows and columns exchanged.
+                let mut turned = vec![MaybeUninit::uninit(); (columns - first) * rows];
+                let shape = [columns - first, inner, rows];
+                let last = Left::Rows(&last, inner);
+                Product { shape, left: last, right: (left, to_next), out: (&mut turned, rows) }.compute();
+                for (column, turned) in (first..).zip(turned.chunks_exact(rows)) {
+                    for (row, sum) in turned.iter().enumerate() {
+                        out[row * to_row + column] = *sum;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// For some rows and vectors of columns, the sums of `factor(row, k)` times what the k-th row of the right matrix begins with.
+#[inline(always)]
+fn sums<S: Simd, const HIGH: usize, const WIDE: usize>(
+    simd: S,
+    inner: usize,
+    (right, to_next): (&[f32], usize),
+    factor: impl Fn(usize, usize) -> f32,
+) -> [[S::f32s; WIDE]; HIGH] {
+    let mut sums = [[simd.splat_f32s(0.0); WIDE]; HIGH];
+    for k in 0..inner {
+        let (right, _) = S::as_simd_f32s(&right[k * to_next..][..WIDE * S::F32_LANES]);
+        let right: [S::f32s; WIDE] = std::array::from_fn(|n| right[n]);
+        for (n, sums) in sums.iter_mut().enumerate() {
+            let factor = simd.splat_f32s(factor(n, k));
+            for (sum, right) in sums.iter_mut().zip(right) {
+                *sum = simd.mul_add_e_f32s(factor, right, *sum);
+            }
+        }
+    }
+    sums
+}
+
+/// The sums of products of each row with `numbers`.
+#[inline(always)]
+fn along<S: Simd>(simd: S, rows: [&[f32]; AT_ONCE], numbers: &[f32]) -> [f32; AT_ONCE] {
+    let (vectors, last) = S::as_simd_f32s(numbers);
+    let rows = rows.map(|row| (&S::as_simd_f32s(row).0[..vectors.len()], S::as_simd_f32s(row).1));
+    let mut sums = [simd.splat_f32s(0.0); AT_ONCE];
+    for (k, vector) in vectors.iter().enumerate() {
+        for (sum, (row, _)) in sums.iter_mut().zip(rows) {
+            *sum = simd.mul_add_e_f32s(*vector, row[k], *sum);
+        }
+    }
+    std::array::from_fn(|n| {
+        let products = rows[n].1.iter().zip(last).map(|(a, b)| a * b);
+        simd.reduce_sum_f32s(sums[n]) + products.sum::<f32>()
+    })
+}
