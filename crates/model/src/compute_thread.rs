@@ -1,6 +1,11 @@
 //! Work on one of the threads that compute.
 
+#[cfg(feature = "flex")]
+use std::sync::Arc;
+
 use burn::tensor::Device;
+#[cfg(feature = "flex")]
+use rayon::prelude::*;
 
 use crate::is_host;
 #[cfg(feature = "flex")]
@@ -15,35 +20,88 @@ pub fn on_compute_thread<R: Send>(device: &Device, work: impl FnOnce() -> R + Se
     if cfg!(feature = "flex") && is_host(&device.clone().inner()) { on_pool(work) } else { work() }
 }
 
+/// What `work` gives for each part, in their order. For the processor's device, parts are worked on by as many threads as there are, each with what
+/// is set for this one.
+pub(crate) fn on_compute_threads<P: Send, R: Send>(
+    device: &Device,
+    parts: Vec<P>,
+    work: impl Fn(P) -> R + Sync,
+) -> Vec<R> {
+    if cfg!(feature = "flex") && is_host(device) {
+        each_on_pool(parts, work)
+    } else {
+        parts.into_iter().map(work).collect()
+    }
+}
+
 #[cfg(not(feature = "flex"))]
 fn on_pool<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
+#[cfg(not(feature = "flex"))]
+fn each_on_pool<P, R>(parts: Vec<P>, work: impl Fn(P) -> R) -> Vec<R> {
+    parts.into_iter().map(work).collect()
+}
+
 #[cfg(feature = "flex")]
 fn on_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    let (noise, products, folded) = (noise::state(), precision::products(), prepared::kept());
+    let here = Set::here();
     let (result, noise) = rayon::scope(|_| {
-        // The thread may be waiting for operations of other such work, which goes on with what it has set.
-        let _before = Restore(noise::state(), precision::products());
-        let _folded_before = prepared::Restore(prepared::set(folded));
-        noise::set_state(noise);
-        precision::set_products(products);
+        let _before = here.on_this_thread();
         (work(), noise::state())
     });
     noise::set_state(noise);
     result
 }
 
+#[cfg(feature = "flex")]
+fn each_on_pool<P: Send, R: Send>(parts: Vec<P>, work: impl Fn(P) -> R + Sync) -> Vec<R> {
+    let here = Set::here();
+    let each = parts.into_par_iter().map(|part| {
+        let _before = here.clone().on_this_thread();
+        work(part)
+    });
+    each.collect()
+}
+
+/// What is set for a thread.
+#[cfg(feature = "flex")]
+#[derive(Clone)]
+struct Set {
+    noise: noise::State,
+    products: precision::Products,
+    folded: Option<Arc<prepared::Folded>>,
+}
+
+#[cfg(feature = "flex")]
+impl Set {
+    fn here() -> Self {
+        Self { noise: noise::state(), products: precision::products(), folded: prepared::kept() }
+    }
+
+    /// Sets it for this thread, which may be waiting for operations of other such work: that goes on with what it has set.
+    fn on_this_thread(self) -> Restore {
+        let before = Self::here();
+        self.set();
+        Restore(before)
+    }
+
+    fn set(self) {
+        noise::set_state(self.noise);
+        precision::set_products(self.products);
+        prepared::set(self.folded);
+    }
+}
+
 /// What a thread had set before, for when this is dropped.
 #[cfg(feature = "flex")]
-struct Restore(noise::State, precision::Products);
+struct Restore(Set);
 
 #[cfg(feature = "flex")]
 impl Drop for Restore {
     fn drop(&mut self) {
-        noise::set_state(self.0);
-        precision::set_products(self.1);
+        self.0.clone().set();
     }
 }
 

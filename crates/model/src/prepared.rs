@@ -7,7 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::module::{Module, ParamId};
 use burn::tensor::Tensor;
 
-use crate::{Model, on_compute_thread};
+use crate::{Model, is_host};
+use crate::compute_thread::{on_compute_thread, on_compute_threads};
+
+/// Pieces that a batch is cut into.
+const PIECES: usize = 4;
+
+/// Images of a piece, as long as there are as many for two of them.
+const LEAST: usize = 4;
+
+/// Numbers of images from which on a piece has [`LEAST`]: what layers make of more would not stay in the cache.
+const MOST: usize = 1 << 20;
 
 /// A network that answers and does not learn: [`Model::prepare_for_inference`].
 ///
@@ -35,12 +45,25 @@ impl Prepared {
     ///
     /// - images: `[batch, channels, height, width]`
     /// - logits: `[batch, classes]`
+    ///
+    /// # Pieces
+    ///
+    /// On the processor, a batch is answered in pieces of a few images, each of them by one thread as long as there is one for each:
+    /// what a layer gives is then still in the cache when the next one reads it. Which pieces they are depends on the shape alone.
     #[must_use]
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        on_compute_thread(&images.device(), || {
-            let _before = Restore(set(Some(self.folded.clone())));
-            self.model.forward(images)
-        })
+        let device = images.device();
+        let batch = images.dims()[0];
+        let many = if is_host(&device) { images_of_a_piece(images.dims()) } else { batch };
+        if many == batch {
+            return on_compute_thread(&device, || self.piece(images));
+        }
+        Tensor::cat(on_compute_threads(&device, images.split(many, 0), |images| self.piece(images)), 0)
+    }
+
+    fn piece(&self, images: Tensor<4>) -> Tensor<2> {
+        let _before = Restore(set(Some(self.folded.clone())));
+        self.model.forward(images)
     }
 
     /// The network.
@@ -48,6 +71,12 @@ impl Prepared {
     pub fn model(&self) -> &Model {
         &self.model
     }
+}
+
+/// How many of the images of this shape are answered at once.
+fn images_of_a_piece([batch, channels, height, width]: [usize; 4]) -> usize {
+    let most = (MOST / (channels * height * width).max(1)).max(LEAST);
+    batch.div_ceil(PIECES).clamp(LEAST, most).min(batch.div_ceil(2))
 }
 
 /// Kernels `[outputs, inputs / groups, kernel, kernel]` and biases `[outputs]` of convolutions with the normalizations that follow.
