@@ -13,6 +13,8 @@ mod attention_loops;
 mod convolution;
 #[cfg(feature = "flex")]
 mod depthwise;
+#[cfg(feature = "flex")]
+mod depthwise_rows;
 mod differentiation;
 #[cfg(feature = "flex")]
 mod direct;

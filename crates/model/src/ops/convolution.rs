@@ -74,10 +74,10 @@ pub(super) fn x_backward(
     let (weight, gradient) = (weight.as_slice()?, gradient.as_slice()?);
     let of_x = if one_by_one::is_one(&g) {
         one_by_one::spread(&g, gradient, weight)
-    } else if depthwise::is_one(&g) {
-        depthwise::spread(&g, gradient, weight)
     } else if let Some(reversed) = g.reversed() {
         correlate(&reversed, gradient, &reversed_kernels(&g, weight), After::NOTHING)
+    } else if depthwise::is_one(&g) {
+        depthwise::spread(&g, gradient, weight)
     } else {
         unfolded::spread(&g, gradient, weight)
     };

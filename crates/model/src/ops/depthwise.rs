@@ -4,6 +4,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::after::After;
+use super::depthwise_rows::Between;
 use super::geometry::Geometry;
 use super::output::by_parts;
 use super::phases::{Columns, MOST_VECTORS, Phases};
@@ -26,7 +27,20 @@ pub(super) fn is_one(g: &Geometry) -> bool {
 
 /// The convolution of `x` `[batch, channels, height, width]` with `weight` `[channels, 1, kernel, kernel]`.
 pub(super) fn correlate(g: &Geometry, x: &[f32], weight: &[f32], after: After<'_>) -> Vec<f32> {
-    let (phases, pixels) = (Phases::new(g), g.pixels());
+    let pixels = g.pixels();
+    if let Some(between) = Between::new(g) {
+        let channels = channels_at_a_time(pixels);
+        let scratch = || vec![0.0; between.length()];
+        return by_parts(g.batch * g.result(), channels * pixels, scratch, |seen, n, room| {
+            let out = room.zeros();
+            between.correlate(x, weight, n * channels, seen, out);
+            for (k, out) in out.chunks_exact_mut(pixels).enumerate() {
+                after.channel((n * channels + k) % g.groups, out);
+            }
+            out
+        });
+    }
+    let phases = Phases::new(g);
     let columns = phases.forward();
     let channels = channels_at_a_time(pixels);
     let scratch = || (vec![0.0; phases.count() * phases.plane()], Vec::new());
