@@ -52,16 +52,6 @@ pub(crate) fn relu<const D: usize>(input: Tensor<D>) -> Tensor<D> {
     pointwise(input, Pointwise::Relu)
 }
 
-/// `min(max(x / 6 + 1/2, 0), 1)` of each value of `input`.
-pub(crate) fn hard_sigmoid<const D: usize>(input: Tensor<D>) -> Tensor<D> {
-    pointwise(input, Pointwise::HardSigmoid)
-}
-
-/// `1 / (1 + exp(-x))` of each value of `input`.
-pub(crate) fn sigmoid<const D: usize>(input: Tensor<D>) -> Tensor<D> {
-    pointwise(input, Pointwise::Sigmoid)
-}
-
 /// An activation as a layer, for networks whose layers are numbered: it has no parameters and takes a number.
 #[derive(Module, Debug)]
 pub struct Activate {

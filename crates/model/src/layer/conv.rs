@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::{Activation, BatchNorm2d};
 use crate::init::{Draw, InitRng};
-use crate::ops::{convolve, convolve_with_function};
+use crate::ops::{Pointwise, convolve, convolve_with_function, pointwise};
 use crate::precision::{rounded, widened};
 use crate::prepared::folded;
 use crate::trace::{self, Event};
@@ -135,6 +135,26 @@ impl Conv2d {
         let output = widened(convolve(rounded(input), rounded(self.weight.val()), bias, options), dtype);
         self.report(output.dims());
         output
+    }
+
+    /// The same, and the function of it.
+    ///
+    /// # Shapes
+    ///
+    /// As [`Conv2d::forward`].
+    pub(super) fn forward_activated(&self, input: Tensor<4>, function: Pointwise) -> Tensor<4> {
+        match &self.bias {
+            Some(bias) if !input.device().is_autodiff() => {
+                let (input, options) = self.padded(input);
+                let dtype = input.dtype();
+                let (input, weight, bias) =
+                    (rounded(input), rounded(self.weight.val()), rounded(bias.val()));
+                let output = widened(convolve_with_function(input, weight, bias, function, options), dtype);
+                self.report(output.dims());
+                output
+            }
+            _ => pointwise(self.forward(input), function),
+        }
     }
 
     /// The same, normalized, and `activation` of it. Where nothing learns, what the normalization does to each channel is done to the kernels

@@ -3,10 +3,9 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::activation::{hard_sigmoid, sigmoid};
 use super::{Activation, Conv2d, Conv2dConfig, ConvInit, adaptive_avg_pool2d};
 use crate::InitRng;
-use crate::ops::scale;
+use crate::ops::{Pointwise, scale};
 
 /// Mean over the picture, two 1x1 convolutions, a weight from 0 to 1 a channel. Names are torchvision's.
 #[derive(Module, Debug)]
@@ -53,12 +52,15 @@ impl SqueezeExcitation {
     ///
     /// - input and output: `[batch, channels, height, width]`
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let x = self.fc1.forward(adaptive_avg_pool2d(input.clone(), 1));
-        let x = self.fc2.forward(self.activation.forward(x));
-        let weights = match self.gate {
-            Gate::Sigmoid => sigmoid(x),
-            Gate::HardSigmoid => hard_sigmoid(x),
+        let x = adaptive_avg_pool2d(input.clone(), 1);
+        let x = match self.activation.pointwise() {
+            Some(function) => self.fc1.forward_activated(x, function),
+            None => self.fc1.forward(x),
         };
-        scale(input, weights.flatten(1, 3))
+        let gate = match self.gate {
+            Gate::Sigmoid => Pointwise::Sigmoid,
+            Gate::HardSigmoid => Pointwise::HardSigmoid,
+        };
+        scale(input, self.fc2.forward_activated(x, gate).flatten(1, 3))
     }
 }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::geometry::Geometry;
+use super::simd::wide;
 
 /// Output rows of one image.
 #[derive(Clone, Copy)]
@@ -65,6 +66,8 @@ pub(super) fn gather(g: &Geometry, channels: &[f32], rows: Rows, columns: &mut [
                     let line = &mut line[seen];
                     if g.stride[1] == 1 {
                         line.copy_from_slice(&channel[pixel..pixel + line.len()]);
+                    } else if g.stride[1] == 2 {
+                        every_other(&channel[pixel..], line);
                     } else {
                         let pixels = channel[pixel..].iter().step_by(g.stride[1]);
                         line.iter_mut().zip(pixels).for_each(|(to, from)| *to = *from);
@@ -73,6 +76,18 @@ pub(super) fn gather(g: &Geometry, channels: &[f32], rows: Rows, columns: &mut [
             }
         }
     }
+}
+
+/// Every other pixel from the first on.
+fn every_other(pixels: &[f32], line: &mut [f32]) {
+    wide(
+        #[inline(always)]
+        || {
+            let (pairs, last) = pixels.as_chunks::<2>();
+            let (pairs, last) = (pairs.iter().map(|pair| pair[0]), last.iter().copied());
+            line.iter_mut().zip(pairs.chain(last)).for_each(|(to, from)| *to = from);
+        },
+    );
 }
 
 /// Adds each element of `columns` to the pixel that it was gathered from.

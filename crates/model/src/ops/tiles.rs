@@ -124,8 +124,11 @@ impl Product<'_> {
         let Self { shape: [rows, inner, columns], left, right: (right, to_next), .. } = *self;
         let (out, to_row) = (&mut *self.out.0, self.out.1);
         // Each of them row after row.
-        let last: Vec<f32> =
-            (first..columns).flat_map(|column| (0..inner).map(move |k| right[k * to_next + column])).collect();
+        let mut last = vec![0.0; (columns - first) * inner];
+        for k in 0..inner {
+            let numbers = &right[k * to_next + first..][..columns - first];
+            last.iter_mut().skip(k).step_by(inner).zip(numbers).for_each(|(to, number)| *to = *number);
+        }
         match left {
             Left::Rows(left, to_next) => {
                 let row = |row: usize| &left[row.min(rows - 1) * to_next..][..inner];
