@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::module::{Module, ParamId};
 use burn::tensor::Tensor;
 
-use crate::{Model, is_host};
 use crate::compute_thread::{on_compute_thread, on_compute_threads};
+use crate::{Model, is_host};
 
 /// Pieces that a batch is cut into.
 const PIECES: usize = 4;
@@ -39,7 +39,8 @@ impl Model {
 }
 
 impl Prepared {
-    /// As [`Model::forward`], and its numbers: folded kernels are what [`Model`] multiplies with as well where nothing learns.
+    /// As [`Model::forward`], and its numbers for each piece of the batch: folded kernels are what [`Model`] multiplies with as well where nothing
+    /// learns.
     ///
     /// # Shapes
     ///
@@ -124,7 +125,7 @@ pub(crate) fn folded(
 
 #[cfg(all(test, feature = "flex"))]
 mod tests {
-    use burn::tensor::Device;
+    use burn::tensor::{Device, Tolerance};
 
     use super::*;
     use crate::{InputShape, ModelConfig};
@@ -144,7 +145,10 @@ mod tests {
             let values = Tensor::arange(0..2 * 3 * 64 * 64, &device).float().sin().reshape([2, 3, 64, 64]);
             let images = values.inner();
             let answer = |logits: Tensor<2>| logits.into_data().try_to_vec::<f32>().unwrap();
-            let before = answer(network.valid().forward(images.clone()));
+            // Of so few, each is answered by itself.
+            let valid = network.valid();
+            let alone = images.clone().split(1, 0).into_iter().map(|image| valid.forward(image));
+            let before = answer(Tensor::cat(alone.collect(), 0));
             let prepared = network.prepare_for_inference();
             for _ in 0..2 {
                 assert_eq!(answer(prepared.clone().forward(images.clone())), before, "{name}");
@@ -154,6 +158,37 @@ mod tests {
             }
             assert!(kept().is_none(), "this thread has none of its own");
         }
+    }
+
+    #[test]
+    fn a_batch_in_pieces_is_answered_as_a_whole_for_any_number_of_threads() {
+        let device = Device::flex();
+        let input = InputShape { channels: 3, height: 32, width: 32 };
+        let network = ModelConfig::from_name("resnet20", input, 7).unwrap().init(3, &device);
+        let prepared = network.clone().prepare_for_inference();
+        for batch in [0, 1, 3, 9] {
+            let images = Tensor::arange(0..batch * 3 * 32 * 32, &device).float().sin();
+            let images = images.reshape([batch as usize, 3, 32, 32]);
+            let by = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| prepared.forward(images.clone()).into_data())
+            };
+            let alone = by(1);
+            assert_eq!(alone.shape().as_slice(), [batch as usize, 7]);
+            assert_eq!(by(2), alone);
+            assert_eq!(by(5), alone);
+            let whole = network.forward(images.clone()).into_data();
+            alone.assert_approx_eq::<f32>(&whole, Tolerance::absolute(1e-4));
+        }
+    }
+
+    #[test]
+    fn pieces_are_a_few_images_and_at_least_two() {
+        let of = |batch, size| images_of_a_piece([batch, 3, size, size]);
+        assert_eq!([0, 1, 2, 3, 8, 16, 32, 256].map(|batch| of(batch, 32)), [0, 1, 1, 2, 4, 4, 8, 64]);
+        assert_eq!([8, 32, 256].map(|batch| of(batch, 224)), [4, 6, 6]);
+        assert_eq!(of(64, 1024), 4);
+        assert_eq!(of(64, 0), 16);
     }
 
     #[test]

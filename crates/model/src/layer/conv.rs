@@ -147,8 +147,7 @@ impl Conv2d {
             Some(bias) if !input.device().is_autodiff() => {
                 let (input, options) = self.padded(input);
                 let dtype = input.dtype();
-                let (input, weight, bias) =
-                    (rounded(input), rounded(self.weight.val()), rounded(bias.val()));
+                let (input, weight, bias) = (rounded(input), rounded(self.weight.val()), rounded(bias.val()));
                 let output = widened(convolve_with_function(input, weight, bias, function, options), dtype);
                 self.report(output.dims());
                 output

@@ -60,7 +60,14 @@ impl<'a> Between<'a> {
 
     /// Writes into `out` the outputs of as many channels as it holds, from the one with the number `first` among those of all images on. `seen` is
     /// zeros or was here before, as many numbers as this says: [`length`](Self::length).
-    pub(super) fn correlate(&self, x: &[f32], weight: &[f32], first: usize, seen: &mut [f32], out: &mut [f32]) {
+    pub(super) fn correlate(
+        &self,
+        x: &[f32],
+        weight: &[f32],
+        first: usize,
+        seen: &mut [f32],
+        out: &mut [f32],
+    ) {
         macro_rules! channels {
             ($(($size:literal, $step:literal)),+) => {
                 match (self.g.kernel[0], self.g.stride[0]) {
@@ -104,7 +111,9 @@ impl<const SIZE: usize, const STEP: usize> WithSimd for Channels<'_, SIZE, STEP>
                 if begin == 0 {
                     for (down, to) in seen.chunks_exact_mut(row).enumerate() {
                         match (y * STEP + down).checked_sub(g.padding[0]).filter(|y| *y < height) {
-                            Some(y) if STEP == 1 => fill::<S>(&mut to[g.padding[1]..], &x[y * width..], width),
+                            Some(y) if STEP == 1 => {
+                                fill::<S>(&mut to[g.padding[1]..], &x[y * width..], width)
+                            }
                             Some(y) => deal(to.split_at_mut(odd), &x[y * width..], width, g.padding[1]),
                             None if band < g.out[0] => to.fill(0.0),
                             None => {}
@@ -117,7 +126,13 @@ impl<const SIZE: usize, const STEP: usize> WithSimd for Channels<'_, SIZE, STEP>
                 let mut vector = vectors;
                 while vector >= VECTORS {
                     vector -= VECTORS;
-                    sums::<S, SIZE, STEP, VECTORS>(simd, seen, kernel, vector * S::F32_LANES, (out, g.out[1]));
+                    sums::<S, SIZE, STEP, VECTORS>(
+                        simd,
+                        seen,
+                        kernel,
+                        vector * S::F32_LANES,
+                        (out, g.out[1]),
+                    );
                 }
                 if vector > 0 {
                     sums::<S, SIZE, STEP, 1>(simd, seen, kernel, 0, (out, g.out[1]));

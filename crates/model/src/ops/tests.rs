@@ -115,6 +115,13 @@ fn convolutions_and_their_gradients_are_those_of_burn_in_64_bits() {
         ("depthwise, no zeros", case([2, 5, 9, 20], [5, 1, 3, 3], [one, [0, 0], one], 5)),
         ("depthwise, many rows at once", case([2, 3, 28, 28], [3, 1, 5, 5], [one, [2, 2], one], 3)),
         ("depthwise with steps, odd sizes", case([2, 4, 15, 17], [4, 1, 3, 3], [[2, 2], one, one], 4)),
+        ("depthwise, seven by seven", case([2, 5, 15, 33], [5, 1, 7, 7], [one, [3, 3], one], 5)),
+        ("depthwise, wider zeros", case([2, 5, 6, 50], [5, 1, 3, 3], [one, [2, 2], one], 5)),
+        ("depthwise, tall", case([1, 3, 150, 117], [3, 1, 3, 3], [one, one, one], 3)),
+        ("depthwise, tall with steps", case([1, 3, 201, 166], [3, 1, 5, 5], [[2, 2], [2, 2], one], 3)),
+        ("depthwise with steps, no zeros", case([2, 7, 9, 18], [7, 1, 3, 3], [[2, 2], [0, 0], one], 7)),
+        ("depthwise with steps, wider zeros", case([2, 7, 8, 35], [7, 1, 5, 5], [[2, 2], [3, 4], one], 7)),
+        ("depthwise on one pixel with steps", case([3, 4, 1, 1], [4, 1, 5, 5], [[2, 2], [2, 2], one], 4)),
         ("depthwise on one pixel", case([2, 40, 1, 1], [40, 1, 3, 3], [one, one, one], 40)),
     ];
     for (name, case) in &cases {

@@ -98,13 +98,24 @@ impl Product<'_> {
         let right = (&right[column..], to_next);
         let sums: [[S::f32s; WIDE]; HIGH] = match left {
             Left::Rows(left, to_next) => {
-                let left: [&[f32]; HIGH] =
-                    std::array::from_fn(|n| &left[(row + n) * to_next..][..inner]);
-                sums(simd, inner, right, #[inline(always)] |n, k| left[n][k])
+                let left: [&[f32]; HIGH] = std::array::from_fn(|n| &left[(row + n) * to_next..][..inner]);
+                sums(
+                    simd,
+                    inner,
+                    right,
+                    #[inline(always)]
+                    |n, k| left[n][k],
+                )
             }
             Left::Columns(left, to_next) => {
                 let left = &left[row..];
-                sums(simd, inner, right, #[inline(always)] |n, k| left[k * to_next..][..HIGH][n])
+                sums(
+                    simd,
+                    inner,
+                    right,
+                    #[inline(always)]
+                    |n, k| left[k * to_next..][..HIGH][n],
+                )
             }
         };
         let width = WIDE * S::F32_LANES;
@@ -194,4 +205,51 @@ fn along<S: Simd>(simd: S, rows: [&[f32]; AT_ONCE], numbers: &[f32]) -> [f32; AT
         let products = rows[n].1.iter().zip(last).map(|(a, b)| a * b);
         simd.reduce_sum_f32s(sums[n]) + products.sum::<f32>()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::gemm::tests::written;
+    use super::*;
+
+    /// Numbers from -1 to 1.
+    fn numbers(count: usize, seed: usize) -> Vec<f32> {
+        (0..count).map(|n| (((n + seed) * 7919 % 1009) as f32 / 504.0) - 1.0).collect()
+    }
+
+    #[test]
+    fn products_of_every_size_are_exact_and_touch_nothing_else() {
+        const OTHER: f32 = -77.0;
+        let sizes = [1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17].into_iter().flat_map(|rows| {
+            let columns = [1, 3, 7, 8, 15, 16, 17, 31, 48, 49, 63, 64, 65, 80, 97, 113];
+            columns.into_iter().flat_map(move |columns| [1, 5, 16, 37].map(|inner| [rows, inner, columns]))
+        });
+        for [rows, inner, columns] in sizes {
+            let (left, right) = (numbers(rows * inner, 3), numbers(inner * (columns + 5), 11));
+            let mut turned = vec![0.0; (rows + 2) * inner];
+            for (n, value) in left.iter().enumerate() {
+                turned[n % inner * (rows + 2) + n / inner] = *value;
+            }
+            for left_as_it_lies in [Left::Rows(&left, inner), Left::Columns(&turned, rows + 2)] {
+                let apart = columns + 3;
+                let mut out = vec![MaybeUninit::new(OTHER); rows * apart];
+                Product {
+                    shape: [rows, inner, columns],
+                    left: left_as_it_lies,
+                    right: (&right[..(inner - 1) * (columns + 5) + columns], columns + 5),
+                    out: (&mut out[..(rows - 1) * apart + columns], apart),
+                }
+                .compute();
+                for (n, out) in written(&out).iter().enumerate() {
+                    let (row, column) = (n / apart, n % apart);
+                    let terms = (0..inner).map(|k| {
+                        f64::from(left[row * inner + k]) * f64::from(right[k * (columns + 5) + column])
+                    });
+                    let exact = if column < columns { terms.sum() } else { f64::from(OTHER) };
+                    let what = format!("{row}, {column} of {rows} by {inner} by {columns}");
+                    assert!((f64::from(*out) - exact).abs() < 1e-5, "{what}: {out} and not {exact}");
+                }
+            }
+        }
+    }
 }
