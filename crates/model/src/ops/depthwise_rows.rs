@@ -197,11 +197,11 @@ fn sums<S: Simd, const SIZE: usize, const STEP: usize, const WIDE: usize>(
 ) {
     let width = WIDE * S::F32_LANES;
     let mut sums = [[simd.splat_f32s(0.0); WIDE]; ROWS];
+    let places: [usize; SIZE] = std::array::from_fn(|along| column + along % STEP * odd + along / STEP);
     for down in 0..(ROWS - 1) * STEP + SIZE {
         let pixels = &seen[down * row..][..row];
-        for along in 0..SIZE {
-            let place = column + along % STEP * odd + along / STEP;
-            let (pixels, _) = S::as_simd_f32s(&pixels[place..][..width]);
+        for (along, place) in places.iter().enumerate() {
+            let (pixels, _) = S::as_simd_f32s(&pixels[*place..][..width]);
             let pixels: [S::f32s; WIDE] = std::array::from_fn(|n| pixels[n]);
             for (n, sums) in sums.iter_mut().enumerate() {
                 if down >= n * STEP && down - n * STEP < SIZE {
