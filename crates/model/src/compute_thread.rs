@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::is_host;
 #[cfg(feature = "flex")]
-use crate::{noise, precision, prepared};
+use crate::{folded, noise, precision};
 
 /// Runs `work` on one of the threads that compute for `device`, if those are the processor's: its many short operations then need not wake a thread
 /// each, which takes as long as the operations themselves where images are few. On other devices it runs where it is.
@@ -71,13 +71,13 @@ fn each_on_pool<P: Send, R: Send>(parts: Vec<P>, work: impl Fn(P) -> R + Sync) -
 struct Set {
     noise: noise::State,
     products: precision::Products,
-    folded: Option<Arc<prepared::Folded>>,
+    folded: Option<Arc<folded::Folded>>,
 }
 
 #[cfg(feature = "flex")]
 impl Set {
     fn here() -> Self {
-        Self { noise: noise::state(), products: precision::products(), folded: prepared::kept() }
+        Self { noise: noise::state(), products: precision::products(), folded: folded::kept() }
     }
 
     /// Sets it for this thread, which may be waiting for operations of other such work: that goes on with what it has set.
@@ -90,7 +90,7 @@ impl Set {
     fn set(self) {
         noise::set_state(self.noise);
         precision::set_products(self.products);
-        prepared::set(self.folded);
+        folded::set(self.folded);
     }
 }
 

@@ -22,6 +22,7 @@ mod densenet;
 mod device;
 mod efficientnet;
 mod fcos;
+mod folded;
 mod fpn;
 mod init;
 pub mod layer;

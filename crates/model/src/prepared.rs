@@ -1,13 +1,12 @@
 //! Networks whose weights stay as they are, for answers.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use burn::module::{Module, ParamId};
+use burn::module::Module;
 use burn::tensor::Tensor;
 
 use crate::compute_thread::{on_compute_thread, on_compute_threads};
+use crate::folded::{Folded, Restore, set};
 use crate::{Model, is_host};
 
 /// Pieces that a batch is cut into.
@@ -80,54 +79,12 @@ fn images_of_a_piece([batch, channels, height, width]: [usize; 4]) -> usize {
     batch.div_ceil(PIECES).clamp(LEAST, most).min(batch.div_ceil(2))
 }
 
-/// Kernels `[outputs, inputs / groups, kernel, kernel]` and biases `[outputs]` of convolutions with the normalizations that follow.
-#[derive(Debug, Default)]
-pub(crate) struct Folded(Mutex<HashMap<(ParamId, ParamId), (Tensor<4>, Tensor<1>)>>);
-
-thread_local! {
-    /// Those of the network that answers on this thread.
-    static FOLDED: RefCell<Option<Arc<Folded>>> = const { RefCell::new(None) };
-}
-
-/// Those of this thread.
-pub(crate) fn kept() -> Option<Arc<Folded>> {
-    FOLDED.with_borrow(Clone::clone)
-}
-
-/// Sets those of this thread, and tells what they were before.
-pub(crate) fn set(folded: Option<Arc<Folded>>) -> Option<Arc<Folded>> {
-    FOLDED.replace(folded)
-}
-
-/// Sets what there was before, also where work panics.
-pub(crate) struct Restore(pub(crate) Option<Arc<Folded>>);
-
-impl Drop for Restore {
-    fn drop(&mut self) {
-        set(self.0.take());
-    }
-}
-
-/// What `fold` gives for the convolution and the normalization with these weights; what it gave before, where a prepared network answers.
-pub(crate) fn folded(
-    of: (ParamId, ParamId),
-    fold: impl FnOnce() -> (Tensor<4>, Tensor<1>),
-) -> (Tensor<4>, Tensor<1>) {
-    let Some(kept) = kept() else { return fold() };
-    let lock = || kept.0.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(there) = lock().get(&of) {
-        return there.clone();
-    }
-    // Not under the lock: while this thread waits for others, it may be given the work of another answer.
-    let folded = fold();
-    lock().entry(of).or_insert(folded).clone()
-}
-
 #[cfg(all(test, feature = "flex"))]
 mod tests {
     use burn::tensor::{Device, Tolerance};
 
     use super::*;
+    use crate::folded::kept;
     use crate::{InputShape, ModelConfig};
 
     #[test]
@@ -154,7 +111,7 @@ mod tests {
                 assert_eq!(answer(prepared.clone().forward(images.clone())), before, "{name}");
             }
             if let Some(folds) = folds {
-                assert_eq!(prepared.folded.0.lock().unwrap().len(), folds, "{name}");
+                assert_eq!(prepared.folded.count(), folds, "{name}");
             }
             assert!(kept().is_none(), "this thread has none of its own");
         }

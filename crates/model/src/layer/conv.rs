@@ -5,10 +5,10 @@ use burn::tensor::ops::{ConvOptions, PadMode};
 use burn::tensor::{Device, Tensor};
 
 use super::{Activation, BatchNorm2d};
+use crate::folded::folded;
 use crate::init::{Draw, InitRng};
 use crate::ops::{Pointwise, convolve, convolve_with_function, pointwise};
 use crate::precision::{rounded, widened};
-use crate::prepared::folded;
 use crate::trace::{self, Event};
 
 /// Configuration of a [`Conv2d`] with square kernels, PyTorch's defaults and no bias.
