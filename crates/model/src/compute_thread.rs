@@ -20,27 +20,13 @@ pub fn on_compute_thread<R: Send>(device: &Device, work: impl FnOnce() -> R + Se
     if cfg!(feature = "flex") && is_host(&device.clone().inner()) { on_pool(work) } else { work() }
 }
 
-/// What `work` gives for each part, in their order. For the processor's device, parts are worked on by as many threads as there are, each with what
-/// is set for this one.
-pub(crate) fn on_compute_threads<P: Send, R: Send>(
-    device: &Device,
-    parts: Vec<P>,
-    work: impl Fn(P) -> R + Sync,
-) -> Vec<R> {
-    if cfg!(feature = "flex") && is_host(device) {
-        each_on_pool(parts, work)
-    } else {
-        parts.into_iter().map(work).collect()
-    }
-}
-
 #[cfg(not(feature = "flex"))]
 fn on_pool<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
 #[cfg(not(feature = "flex"))]
-fn each_on_pool<P, R>(parts: Vec<P>, work: impl Fn(P) -> R) -> Vec<R> {
+pub(crate) fn each_on_pool<P, R>(parts: Vec<P>, work: impl Fn(P) -> R) -> Vec<R> {
     parts.into_iter().map(work).collect()
 }
 
@@ -55,8 +41,10 @@ fn on_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     result
 }
 
+/// What `work` gives for each part of work for the processor, in their order: as many threads take parts as there are, each with what is set for this
+/// one.
 #[cfg(feature = "flex")]
-fn each_on_pool<P: Send, R: Send>(parts: Vec<P>, work: impl Fn(P) -> R + Sync) -> Vec<R> {
+pub(crate) fn each_on_pool<P: Send, R: Send>(parts: Vec<P>, work: impl Fn(P) -> R + Sync) -> Vec<R> {
     let here = Set::here();
     let each = parts.into_par_iter().map(|part| {
         let _before = here.clone().on_this_thread();

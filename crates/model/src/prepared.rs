@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use crate::compute_thread::{on_compute_thread, on_compute_threads};
+use crate::compute_thread::{each_on_pool, on_compute_thread};
 use crate::folded::{Folded, Restore, set};
 use crate::{Model, is_host};
 
@@ -58,7 +58,7 @@ impl Prepared {
         if many == batch {
             return on_compute_thread(&device, || self.piece(images));
         }
-        Tensor::cat(on_compute_threads(&device, images.split(many, 0), |images| self.piece(images)), 0)
+        Tensor::cat(each_on_pool(images.split(many, 0), |images| self.piece(images)), 0)
     }
 
     fn piece(&self, images: Tensor<4>) -> Tensor<2> {
