@@ -113,6 +113,12 @@ pub trait Backbone {
     /// with depth go by it, so a network without halvings, as a transformer, has a stage for each block.
     fn stage_of(&self, parameter: &str) -> usize;
 
+    /// Whether answers on the processor are faster where the channels of a pixel lie side by side. They are where all that stands between
+    /// convolutions takes them so.
+    fn prefers_channels_last(&self) -> bool {
+        true
+    }
+
     /// The name that the reference has for a parameter which is called `name` in our module tree.
     fn reference_name(&self, name: String) -> String {
         name

@@ -244,8 +244,8 @@ impl Block {
                 mlp.forward(x).permute([0, 3, 1, 2])
             }
             Mlp::Conv(mlp) => {
-                let x = mlp.fc1.forward(self.norm.forward_channels(x));
-                mlp.fc2.forward(Activation::Gelu.forward(x))
+                let x = self.norm.forward_channels(x);
+                mlp.fc2.forward(mlp.fc1.forward_activated(x, Activation::Gelu))
             }
         };
         let gamma = match &self.gamma {

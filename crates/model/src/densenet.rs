@@ -167,6 +167,11 @@ impl Backbone for DenseNet {
         }
     }
 
+    /// It puts channels of many layers side by side, and normalizes them before they are convolved.
+    fn prefers_channels_last(&self) -> bool {
+        false
+    }
+
     fn stage_of(&self, parameter: &str) -> usize {
         stage_by_prefix(
             parameter,

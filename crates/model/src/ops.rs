@@ -10,6 +10,8 @@ mod attention;
 #[cfg(feature = "flex")]
 mod attention_loops;
 #[cfg(feature = "flex")]
+mod channels_last;
+#[cfg(feature = "flex")]
 mod convolution;
 #[cfg(feature = "flex")]
 mod depthwise;
@@ -59,6 +61,8 @@ mod pointwise_loops;
 #[cfg(feature = "flex")]
 mod pooling;
 #[cfg(feature = "flex")]
+mod prepared;
+#[cfg(feature = "flex")]
 mod products;
 #[cfg(feature = "flex")]
 mod scratch;
@@ -98,8 +102,8 @@ use burn::backend::Remote;
 
 pub(crate) use self::pointwise::Pointwise;
 pub(crate) use self::tensors::{
-    add, affine, affine_with_function, attend, convolve, convolve_with_function, cross_entropies, mean_pixel,
-    normalize, normalize_places, pointwise, pool, scale,
+    add, affine, affine_with_function, arrange, attend, convolve, convolve_arranged, convolve_with_function,
+    cross_entropies, mean_pixel, normalize, normalize_pixels, normalize_places, pointwise, pool, scale,
 };
 
 /// Windows that a pooling sees.
@@ -151,6 +155,26 @@ pub(crate) trait NetworkOps: Backend {
         options: ConvOptions<2>,
     ) -> FloatTensor<Self> {
         Self::pointwise(Self::convolve_with_bias(x, weight, bias, options), function)
+    }
+
+    /// Kernels `[outputs, inputs / groups, kernel, kernel]` as [`NetworkOps::convolve_arranged`] reads them, of whatever shape.
+    fn arrange(weight: FloatTensor<Self>, _options: ConvOptions<2>) -> FloatTensor<Self> {
+        weight
+    }
+
+    /// The convolution with arranged kernels, which were of this shape, plus `bias`, or the function of that; for answers: without gradients.
+    fn convolve_arranged(
+        x: FloatTensor<Self>,
+        kernels: FloatTensor<Self>,
+        _shape: [usize; 4],
+        bias: FloatTensor<Self>,
+        function: Option<Pointwise>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        match function {
+            Some(function) => Self::convolve_with_function(x, kernels, bias, function, options),
+            None => Self::convolve_with_bias(x, kernels, bias, options),
+        }
     }
 
     /// The gradient of its input.
@@ -261,6 +285,18 @@ pub(crate) trait NetworkOps: Backend {
         (of_x, of_gamma, of_beta)
     }
 
+    /// Each pixel of `x` `[batch, channels, height, width]` over its channels with mean 0 and variance 1, times `gamma` plus `beta`, both `[channels]`.
+    fn normalize_pixels(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let shape @ [batch, channels, height, width] = x.shape().dims::<4>();
+        let x = Self::float_reshape(x, [batch, channels, height * width].into());
+        Self::float_reshape(Self::normalize_places(x, gamma, beta, epsilon), shape.into())
+    }
+
     /// What each token sees in so many heads, of queries, keys and values side by side: `[batch, tokens, features]` of `[batch, tokens, 3 · features]`.
     fn attend(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
         attention::forward::<Self>(&qkv, heads)
@@ -275,7 +311,7 @@ pub(crate) trait NetworkOps: Backend {
         attention::backward::<Self>(&qkv, heads, gradient)
     }
 
-    /// Each channel of `x` `[batch, channels, pixels]` times its factor, `[batch or 1, channels]`.
+    /// Each channel of `x` `[batch, channels, height, width]` times its factor, `[batch or 1, channels]`.
     fn scale(x: FloatTensor<Self>, factors: FloatTensor<Self>) -> FloatTensor<Self> {
         per_plane::scale::<Self>(x, factors)
     }
@@ -289,14 +325,14 @@ pub(crate) trait NetworkOps: Backend {
         per_plane::factors_backward::<Self>(x, outer, gradient)
     }
 
-    /// The mean of each channel of `x` `[batch, channels, pixels]`: `[batch, channels]`.
+    /// The mean of each channel of `x` `[batch, channels, height, width]`: `[batch, channels]`.
     fn mean_pixel(x: FloatTensor<Self>) -> FloatTensor<Self> {
         per_plane::mean::<Self>(x)
     }
 
-    /// The gradient of its input.
-    fn mean_pixel_backward(gradient: FloatTensor<Self>, pixels: usize) -> FloatTensor<Self> {
-        per_plane::mean_backward::<Self>(gradient, pixels)
+    /// The gradient of its input, images of this height and width.
+    fn mean_pixel_backward(gradient: FloatTensor<Self>, size: [usize; 2]) -> FloatTensor<Self> {
+        per_plane::mean_backward::<Self>(gradient, size)
     }
 
     /// `x` plus `y` of the same shape, or the function of that.

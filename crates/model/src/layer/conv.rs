@@ -5,7 +5,7 @@ use burn::tensor::ops::{ConvOptions, PadMode};
 use burn::tensor::{Device, Tensor};
 
 use super::{Activation, BatchNorm2d};
-use crate::folded::folded;
+use crate::folded::{Kernels, arranged, folded};
 use crate::init::{Draw, InitRng};
 use crate::ops::{Pointwise, convolve, convolve_with_function, pointwise};
 use crate::precision::{rounded, widened};
@@ -130,9 +130,13 @@ impl Conv2d {
     ///   those above and below: `2 padding` if they are [`Zeros::Around`]
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let (input, options) = self.padded(input);
-        let dtype = input.dtype();
-        let bias = self.bias.as_ref().map(|bias| rounded(bias.val()));
-        let output = widened(convolve(rounded(input), rounded(self.weight.val()), bias, options), dtype);
+        let output = if let Some(kernels) = self.arranged(&input.device(), &options) {
+            kernels.convolve(input, None, options)
+        } else {
+            let dtype = input.dtype();
+            let bias = self.bias.as_ref().map(|bias| rounded(bias.val()));
+            widened(convolve(rounded(input), rounded(self.weight.val()), bias, options), dtype)
+        };
         self.report(output.dims());
         output
     }
@@ -142,18 +146,30 @@ impl Conv2d {
     /// # Shapes
     ///
     /// As [`Conv2d::forward`].
-    pub(super) fn forward_activated(&self, input: Tensor<4>, function: Pointwise) -> Tensor<4> {
-        match &self.bias {
-            Some(bias) if !input.device().is_autodiff() => {
-                let (input, options) = self.padded(input);
-                let dtype = input.dtype();
-                let (input, weight, bias) = (rounded(input), rounded(self.weight.val()), rounded(bias.val()));
-                let output = widened(convolve_with_function(input, weight, bias, function, options), dtype);
-                self.report(output.dims());
-                output
-            }
-            _ => pointwise(self.forward(input), function),
+    pub fn forward_activated(&self, input: Tensor<4>, activation: Activation) -> Tensor<4> {
+        match activation.pointwise() {
+            Some(function) => self.forward_with(input, function),
+            None => self.forward(input),
         }
+    }
+
+    /// The same, for any function.
+    pub(super) fn forward_with(&self, input: Tensor<4>, function: Pointwise) -> Tensor<4> {
+        if input.device().is_autodiff() {
+            return pointwise(self.forward(input), function);
+        }
+        let (padded, options) = self.padded(input.clone());
+        let output = match (self.arranged(&padded.device(), &options), &self.bias) {
+            (Some(kernels), _) => kernels.convolve(padded, Some(function), options),
+            (None, Some(bias)) => {
+                let dtype = padded.dtype();
+                let (x, weight) = (rounded(padded), rounded(self.weight.val()));
+                widened(convolve_with_function(x, weight, rounded(bias.val()), function, options), dtype)
+            }
+            (None, None) => return pointwise(self.forward(input), function),
+        };
+        self.report(output.dims());
+        output
     }
 
     /// The same, normalized, and `activation` of it. Where nothing learns, what the normalization does to each channel is done to the kernels
@@ -173,7 +189,7 @@ impl Conv2d {
             return activation.forward(norm.forward(self.forward(input)));
         }
         let (input, options) = self.padded(input);
-        let (weight, bias) = folded((self.weight.id, norm.weight.id), || {
+        let kernels = folded((self.weight.id, norm.weight.id), &options, || {
             let (scale, shift) = norm.scale_and_shift(&device);
             let bias = match &self.bias {
                 Some(bias) => bias.val() * scale.clone() + shift,
@@ -181,13 +197,20 @@ impl Conv2d {
             };
             (self.weight.val() * scale.reshape([-1, 1, 1, 1]), bias)
         });
-        let output = match activation.pointwise() {
-            Some(function) => convolve_with_function(input, weight, bias, function, options),
-            None => activation.forward(convolve(input, weight, Some(bias), options)),
-        };
+        let output = kernels.convolve(input, activation.pointwise(), options);
         self.report(output.dims());
         norm.report(output.dims());
         output
+    }
+
+    /// Its kernels, where a prepared network answers.
+    fn arranged(&self, device: &Device, options: &ConvOptions<2>) -> Option<Kernels> {
+        arranged(self.weight.id, options, device, || {
+            let weight = self.weight.val();
+            let zeros = || Tensor::zeros([weight.dims()[0]], device);
+            let bias = self.bias.as_ref().map_or_else(zeros, Param::val);
+            (weight, bias)
+        })
     }
 
     /// Tells of images of this shape.

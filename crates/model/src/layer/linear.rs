@@ -1,11 +1,13 @@
 //! Fully connected layer.
 
 use burn::module::{Module, Param};
+use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 
 use super::Activation;
+use crate::folded::arranged;
 use crate::init::{Draw, InitRng};
-use crate::ops::{affine, affine_with_function};
+use crate::ops::{Pointwise, affine, affine_with_function};
 use crate::precision::{rounded, widened};
 use crate::trace::{self, Event};
 
@@ -74,6 +76,9 @@ impl Linear {
     /// - input: `[…, inputs]`
     /// - output: `[…, outputs]`
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        if let Some(output) = self.prepared(&input, None) {
+            return output;
+        }
         let dtype = input.dtype();
         let (input, weight) = (rounded(input), rounded(self.weight.val()));
         let output = match &self.bias {
@@ -92,6 +97,9 @@ impl Linear {
     /// - input: `[…, inputs]`
     /// - output: `[…, outputs]`
     pub fn forward_activated<const D: usize>(&self, input: Tensor<D>, function: Activation) -> Tensor<D> {
+        if let Some(output) = self.prepared(&input, function.pointwise()) {
+            return output;
+        }
         match (function.pointwise(), &self.bias) {
             (Some(function), Some(bias)) if !input.device().is_autodiff() => {
                 let dtype = input.dtype();
@@ -103,6 +111,25 @@ impl Linear {
             }
             _ => function.forward(self.forward(input)),
         }
+    }
+
+    /// What a prepared network gives.
+    fn prepared<const D: usize>(&self, input: &Tensor<D>, function: Option<Pointwise>) -> Option<Tensor<D>> {
+        let options = ConvOptions::new([1; 2], [0; 2], [1; 2], 1);
+        let kernels = arranged(self.weight.id, &options, &input.device(), || {
+            let weight = self.weight.val();
+            let [inputs, outputs] = weight.dims();
+            let bias =
+                self.bias.as_ref().map_or_else(|| Tensor::zeros([outputs], &weight.device()), Param::val);
+            (weight.transpose().reshape([outputs, inputs, 1, 1]), bias)
+        })?;
+        let mut shape = input.dims();
+        let [inputs, outputs] = self.weight.dims();
+        shape[D - 1] = outputs;
+        let rows = shape[..D - 1].iter().product::<usize>();
+        let output = kernels.convolve(input.clone().reshape([rows, inputs, 1, 1]), function, options);
+        self.report(&shape);
+        Some(output.reshape(shape))
     }
 
     /// Tells of outputs of this shape.

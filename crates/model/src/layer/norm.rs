@@ -6,7 +6,7 @@ use burn::tensor::module::batch_norm;
 use burn::tensor::{Device, Tensor};
 
 use crate::init::{Draw, InitRng};
-use crate::ops::{normalize, normalize_places};
+use crate::ops::{normalize, normalize_pixels, normalize_places};
 use crate::trace::{self, Event};
 
 /// Normalizes each channel: by the batch's statistics on an autodiff device, by the running ones elsewhere.
@@ -119,7 +119,8 @@ impl LayerNorm {
     ///
     /// - input and output: `[…, features]`
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        self.forward_along(input, D - 1)
+        self.report(&input.dims());
+        normalize_places(input, D - 1, self.weight.val(), self.bias.val(), self.epsilon)
     }
 
     /// The same over the channels of pictures.
@@ -128,17 +129,17 @@ impl LayerNorm {
     ///
     /// - input and output: `[batch, channels, height, width]`
     pub fn forward_channels(&self, input: Tensor<4>) -> Tensor<4> {
-        self.forward_along(input, 1)
+        self.report(&input.dims());
+        normalize_pixels(input, self.weight.val(), self.bias.val(), self.epsilon)
     }
 
-    fn forward_along<const D: usize>(&self, input: Tensor<D>, dim: usize) -> Tensor<D> {
+    fn report(&self, shape: &[usize]) {
         trace::report(|| Event {
             kind: "LayerNorm",
             param: Some(self.weight.id),
-            output: input.dims().to_vec(),
+            output: shape.to_vec(),
             macs: 0,
         });
-        normalize_places(input, dim, self.weight.val(), self.bias.val(), self.epsilon)
     }
 }
 

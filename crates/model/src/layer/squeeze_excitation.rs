@@ -53,14 +53,11 @@ impl SqueezeExcitation {
     /// - input and output: `[batch, channels, height, width]`
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let x = adaptive_avg_pool2d(input.clone(), 1);
-        let x = match self.activation.pointwise() {
-            Some(function) => self.fc1.forward_activated(x, function),
-            None => self.fc1.forward(x),
-        };
+        let x = self.fc1.forward_activated(x, self.activation);
         let gate = match self.gate {
             Gate::Sigmoid => Pointwise::Sigmoid,
             Gate::HardSigmoid => Pointwise::HardSigmoid,
         };
-        scale(input, self.fc2.forward_activated(x, gate).flatten(1, 3))
+        scale(input, self.fc2.forward_with(x, gate).flatten(1, 3))
     }
 }

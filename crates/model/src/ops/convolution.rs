@@ -16,17 +16,19 @@ use super::{depthwise, direct, direct_weight, few_pixels, one_by_one, unfolded, 
 type FlexTensor = FloatTensor<Flex>;
 
 /// The geometry of a convolution of 32-bit numbers that is worth it; the rest is Burn's.
-fn geometry(x: &FlexTensor, weight: &FlexTensor, options: &ConvOptions<2>) -> Option<Geometry> {
-    let (x_shape, w_shape) = (x.layout().shape(), weight.layout().shape());
-    let [batch, channels, height, width] = x_shape.dims::<4>();
-    let [outputs, inputs, down, along] = w_shape.dims::<4>();
+pub(super) fn geometry(
+    x: &FlexTensor,
+    [outputs, inputs, down, along]: [usize; 4],
+    options: &ConvOptions<2>,
+) -> Option<Geometry> {
+    let [batch, channels, height, width] = x.layout().shape().dims::<4>();
     let (size, kernel, padding) = ([height, width], [down, along], options.padding_begin());
     let mut out = [0; 2];
     for (n, out) in out.iter_mut().enumerate() {
         let seen = options.dilation[n] * kernel[n].checked_sub(1)? + 1;
         *out = (size[n] + 2 * padding[n]).checked_sub(seen)? / options.stride[n].max(1) + 1;
     }
-    let is_plain = [x, weight].iter().all(|tensor| tensor.dtype() == DType::F32)
+    let is_plain = x.dtype() == DType::F32
         && !options.is_asymmetric()
         && batch * channels * height * width * outputs * inputs > 0
         && options.stride.iter().chain(&options.dilation).all(|&step| step > 0);
@@ -46,6 +48,11 @@ fn geometry(x: &FlexTensor, weight: &FlexTensor, options: &ConvOptions<2>) -> Op
     })
 }
 
+/// The shape of a weight of 32-bit numbers.
+fn shape_of(weight: &FlexTensor) -> Option<[usize; 4]> {
+    (weight.dtype() == DType::F32).then(|| weight.layout().shape().dims::<4>())
+}
+
 pub(super) fn forward(
     x: &FlexTensor,
     weight: &FlexTensor,
@@ -53,7 +60,7 @@ pub(super) fn forward(
     function: Option<Pointwise>,
     options: &ConvOptions<2>,
 ) -> Option<FlexTensor> {
-    let g = geometry(x, weight, options)?;
+    let g = geometry(x, shape_of(weight)?, options)?;
     let (x, weight, bias) = (x.to_contiguous(), weight.to_contiguous(), bias.map(FlexTensor::to_contiguous));
     let bias = match &bias {
         Some(bias) => Some(bias.as_slice::<f32>()?),
@@ -69,7 +76,7 @@ pub(super) fn x_backward(
     gradient: &FlexTensor,
     options: &ConvOptions<2>,
 ) -> Option<FlexTensor> {
-    let g = geometry(x, weight, options)?;
+    let g = geometry(x, shape_of(weight)?, options)?;
     let (weight, gradient) = (weight.to_contiguous(), gradient.to_contiguous());
     let (weight, gradient) = (weight.as_slice()?, gradient.as_slice()?);
     let of_x = if one_by_one::is_one(&g) {
@@ -90,7 +97,7 @@ pub(super) fn weight_backward(
     gradient: &FlexTensor,
     options: &ConvOptions<2>,
 ) -> Option<FlexTensor> {
-    let g = geometry(x, weight, options)?;
+    let g = geometry(x, shape_of(weight)?, options)?;
     let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
     let (x, gradient) = (x.as_slice()?, gradient.as_slice()?);
     let of_weight = if depthwise::is_one(&g) {

@@ -150,8 +150,8 @@ impl<B: NetworkOps, C: CheckpointStrategy> NetworkOps for Autodiff<B, C> {
     fn mean_pixel(x: FloatTensor<Self>) -> FloatTensor<Self> {
         match Mean.prepare::<C>([x.node()]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                let pixels = x.shape()[2];
-                prep.finish(pixels, B::mean_pixel(x.into_primitive()))
+                let [_, _, height, width] = x.shape().dims::<4>();
+                prep.finish([height, width], B::mean_pixel(x.into_primitive()))
             }
             OpsKind::UnTracked(prep) => prep.finish(B::mean_pixel(x.into_primitive())),
         }
@@ -382,7 +382,7 @@ impl<B: NetworkOps> Backward<B, 2> for Scaling {
 struct Mean;
 
 impl<B: NetworkOps> Backward<B, 1> for Mean {
-    type State = usize;
+    type State = [usize; 2];
 
     fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = gradients.consume::<B>(&ops.node);

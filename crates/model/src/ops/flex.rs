@@ -6,9 +6,9 @@ use burn::backend::{Flex, IntDType};
 use burn::tensor::ops::ConvOptions;
 
 use super::{
-    NetworkOps, Pointwise, Window, affine, attention, attention_loops, convolution, entropy, entropy_loops,
-    layer_norm, layer_norm_loops, normalization, per_plane, per_plane_loops, pointwise, pointwise_loops,
-    pooling, step_loops, steps,
+    NetworkOps, Pointwise, Window, affine, attention, attention_loops, channels_last, convolution, entropy,
+    entropy_loops, layer_norm, layer_norm_loops, normalization, per_plane, per_plane_loops, pointwise,
+    pointwise_loops, pooling, prepared, step_loops, steps,
 };
 use crate::{AdamWStep, SgdStep};
 
@@ -41,6 +41,34 @@ impl NetworkOps for Flex {
     ) -> FloatTensor<Self> {
         convolution::forward(&x, &weight, Some(&bias), Some(function), &options)
             .unwrap_or_else(|| Self::pointwise(Self::conv2d(x, weight, Some(bias), options), function))
+    }
+
+    fn arrange(weight: FloatTensor<Self>, options: ConvOptions<2>) -> FloatTensor<Self> {
+        prepared::arranged(&weight, &options).unwrap_or(weight)
+    }
+
+    fn convolve_arranged(
+        x: FloatTensor<Self>,
+        kernels: FloatTensor<Self>,
+        shape: [usize; 4],
+        bias: FloatTensor<Self>,
+        function: Option<Pointwise>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        let weight = if kernels.layout().shape().dims::<4>() == shape {
+            kernels
+        } else {
+            let with = (&kernels, shape);
+            if let Some(out) = prepared::convolve(&x, with, &bias, function, &options) {
+                return out;
+            }
+            // There are no sums, or Burn says what is wrong.
+            Self::float_zeros(shape.into(), &Default::default(), burn::tensor::FloatDType::F32)
+        };
+        match function {
+            Some(function) => Self::convolve_with_function(x, weight, bias, function, options),
+            None => Self::convolve_with_bias(x, weight, bias, options),
+        }
     }
 
     fn convolve_x_backward(
@@ -163,6 +191,22 @@ impl NetworkOps for Flex {
         (of_x, of_gamma, of_beta)
     }
 
+    fn normalize_pixels(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let shape @ [batch, channels, height, width] = x.layout().shape().dims::<4>();
+        if let Some(pixels) = channels_last::pixels(&x) {
+            let rows = pixels.reshape([batch * height * width, channels, 1].into());
+            let rows = Self::normalize_places(rows, gamma, beta, epsilon);
+            return channels_last::of_pixels(&rows.reshape([batch, height, width, channels].into()));
+        }
+        let x = x.reshape([batch, channels, height * width].into());
+        Self::normalize_places(x, gamma, beta, epsilon).reshape(shape.into())
+    }
+
     fn attend(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
         attention_loops::forward(&qkv, heads).unwrap_or_else(|| attention::forward::<Self>(&qkv, heads))
     }
@@ -193,18 +237,18 @@ impl NetworkOps for Flex {
         per_plane_loops::mean(&x).unwrap_or_else(|| per_plane::mean::<Self>(x))
     }
 
-    fn mean_pixel_backward(gradient: FloatTensor<Self>, pixels: usize) -> FloatTensor<Self> {
-        per_plane_loops::mean_backward(&gradient, pixels)
-            .unwrap_or_else(|| per_plane::mean_backward::<Self>(gradient, pixels))
+    fn mean_pixel_backward(gradient: FloatTensor<Self>, size: [usize; 2]) -> FloatTensor<Self> {
+        per_plane_loops::mean_backward(&gradient, size)
+            .unwrap_or_else(|| per_plane::mean_backward::<Self>(gradient, size))
     }
 
     fn add(x: FloatTensor<Self>, y: FloatTensor<Self>, function: Option<Pointwise>) -> FloatTensor<Self> {
-        pointwise_loops::sum(&x, &y, function)
-            .unwrap_or_else(|| function.into_iter().fold(Self::float_add(x, y), Self::pointwise))
+        pointwise_loops::sum(x, &y, function)
+            .unwrap_or_else(|x| function.into_iter().fold(Self::float_add(x, y), Self::pointwise))
     }
 
     fn pool(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
-        Self::pool_with_places(x, window).0
+        pooling::of_pixels(&x, window).unwrap_or_else(|| Self::pool_with_places(x, window).0)
     }
 
     fn pool_with_places(x: FloatTensor<Self>, window: Window) -> (FloatTensor<Self>, IntTensor<Self>) {

@@ -1,6 +1,6 @@
 //! Products of matrices that lie in slices.
 //!
-//! One of two places with `unsafe`: the product takes pointers, and every element that it touches is shown to lie in its slice before.
+//! One of three places with `unsafe`: the product takes pointers, and every element that it touches is shown to lie in its slice before.
 
 #![allow(unsafe_code)]
 

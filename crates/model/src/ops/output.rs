@@ -1,6 +1,6 @@
 //! Vectors that threads fill a part at a time.
 //!
-//! One of two places with `unsafe`: memory that is written whole is not filled with zeros before.
+//! One of three places with `unsafe`: memory that is written whole is not filled with zeros before.
 
 #![allow(unsafe_code)]
 

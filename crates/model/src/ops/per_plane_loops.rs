@@ -5,7 +5,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, TensorData};
 use rayon::prelude::*;
 
-use super::layer_norm_loops::dims;
+use super::channels_last::{of_pixels, pixels};
 use super::output::by_parts;
 use super::simd::wide;
 use super::sums::{sum, sum_of_pairs};
@@ -15,26 +15,47 @@ type FlexTensor = FloatTensor<Flex>;
 /// Numbers that a thread takes at once.
 const PART: usize = 1 << 14;
 
+/// Channels that lie side by side of which a thread sums the pixels at once, and pixels of a sum in 32 bits.
+const CHANNELS: usize = 64;
+const PIXELS: usize = 64;
+
+/// Batch, channels and pixels of images of 32-bit numbers, if there are any.
+fn dims(x: &FlexTensor) -> Option<[usize; 3]> {
+    let shape = x.layout().shape();
+    let [batch, channels, height, width] = shape.dims::<4>();
+    (x.dtype() == DType::F32 && shape.num_elements() > 0).then_some([batch, channels, height * width])
+}
+
 pub(super) fn scale(x: &FlexTensor, factors: &FlexTensor) -> Option<FlexTensor> {
-    let dims @ [_, _, pixels] = dims(x)?;
-    let (x, factors) = (x.to_contiguous(), factors.to_contiguous());
-    let (x, factors) = (x.as_slice::<f32>()?, factors.as_slice::<f32>()?);
-    let scaled = of_planes(x.len(), pixels, |plane| {
+    let [_, channels, area] = dims(x)?;
+    let factors = factors.to_contiguous();
+    let factors = factors.as_slice::<f32>()?;
+    if let Some(x) = pixels(x) {
+        let values = x.as_slice::<f32>()?;
+        let scaled = of_rows(values.len(), channels, |pixel| {
+            let factors = &factors[pixel / area * channels % factors.len()..][..channels];
+            values[pixel * channels..][..channels].iter().zip(factors).map(|(x, factor)| x * factor)
+        });
+        return Some(of_pixels(&like(&x, scaled)));
+    }
+    let x = x.to_contiguous();
+    let values = x.as_slice::<f32>()?;
+    let scaled = of_rows(values.len(), area, |plane| {
         let factor = factors[plane % factors.len()];
-        x[plane * pixels..][..pixels].iter().map(move |x| x * factor)
+        values[plane * area..][..area].iter().map(move |x| x * factor)
     });
-    Some(FlexTensor::from_data(TensorData::new(scaled, dims)))
+    Some(like(&x, scaled))
 }
 
 pub(super) fn factors_backward(x: &FlexTensor, outer: usize, gradient: &FlexTensor) -> Option<FlexTensor> {
-    let [batch, channels, pixels] = dims(x)?;
+    let [batch, channels, area] = dims(x)?;
     let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
     let (x, gradient) = (x.as_slice::<f32>()?, gradient.as_slice::<f32>()?);
     let of_factor = |factor: usize| {
         // A factor is for one plane, or for that channel of every image.
         let planes = (factor..batch * channels).step_by(outer * channels);
         let sums = planes.map(|plane| {
-            let [x, gradient] = [x, gradient].map(|values| &values[plane * pixels..][..pixels]);
+            let [x, gradient] = [x, gradient].map(|values| &values[plane * area..][..area]);
             wide(
                 #[inline(always)]
                 || sum_of_pairs(x, gradient, |x, gradient| x * gradient),
@@ -43,53 +64,91 @@ pub(super) fn factors_backward(x: &FlexTensor, outer: usize, gradient: &FlexTens
         sums.sum::<f64>() as f32
     };
     let of_factors: Vec<f32> =
-        (0..outer * channels).into_par_iter().with_min_len((PART / pixels).max(1)).map(of_factor).collect();
+        (0..outer * channels).into_par_iter().with_min_len((PART / area).max(1)).map(of_factor).collect();
     Some(FlexTensor::from_data(TensorData::new(of_factors, [outer, channels])))
 }
 
 pub(super) fn mean(x: &FlexTensor) -> Option<FlexTensor> {
-    let [batch, channels, pixels] = dims(x)?;
-    let x = x.to_contiguous();
-    let planes = x.as_slice::<f32>()?.par_chunks(pixels).with_min_len((PART / pixels).max(1));
-    let mean = |plane: &[f32]| {
-        let sum = wide(
-            #[inline(always)]
-            || sum(plane, |x| x),
-        );
-        (sum / pixels as f64) as f32
+    let [batch, channels, area] = dims(x)?;
+    let means: Vec<f32> = if let Some(x) = pixels(x) {
+        let values = x.as_slice::<f32>()?;
+        let blocks = channels.div_ceil(CHANNELS);
+        let block = |n: usize| {
+            let (image, first) = (n / blocks, n % blocks * CHANNELS);
+            let count = CHANNELS.min(channels - first);
+            means(&values[image * area * channels..][..area * channels], channels, first, count)
+        };
+        (0..batch * blocks).into_par_iter().flat_map_iter(block).collect()
+    } else {
+        let x = x.to_contiguous();
+        let planes = x.as_slice::<f32>()?.par_chunks(area).with_min_len((PART / area).max(1));
+        let mean = |plane: &[f32]| {
+            let sum = wide(
+                #[inline(always)]
+                || sum(plane, |x| x),
+            );
+            (sum / area as f64) as f32
+        };
+        planes.map(mean).collect()
     };
-    Some(FlexTensor::from_data(TensorData::new(planes.map(mean).collect(), [batch, channels])))
+    Some(FlexTensor::from_data(TensorData::new(means, [batch, channels])))
 }
 
-pub(super) fn mean_backward(gradient: &FlexTensor, pixels: usize) -> Option<FlexTensor> {
-    if gradient.dtype() != DType::F32 || pixels == 0 {
+/// The means over the pixels of an image of some channels that lie side by side: in 32 bits over a few pixels, in 64 over all.
+fn means(image: &[f32], channels: usize, first: usize, count: usize) -> impl Iterator<Item = f32> {
+    let mut all = [0.0_f64; CHANNELS];
+    for some in image.chunks(PIXELS * channels) {
+        let mut sums = [0.0_f32; CHANNELS];
+        wide(
+            #[inline(always)]
+            || {
+                for pixel in some.chunks_exact(channels) {
+                    for (sum, x) in sums[..count].iter_mut().zip(&pixel[first..]) {
+                        *sum += x;
+                    }
+                }
+            },
+        );
+        all.iter_mut().zip(sums).for_each(|(all, sum)| *all += f64::from(sum));
+    }
+    let pixels = (image.len() / channels) as f64;
+    all.into_iter().take(count).map(move |sum| (sum / pixels) as f32)
+}
+
+pub(super) fn mean_backward(gradient: &FlexTensor, [height, width]: [usize; 2]) -> Option<FlexTensor> {
+    let area = height * width;
+    if gradient.dtype() != DType::F32 || area == 0 {
         return None;
     }
     let [batch, channels] = gradient.layout().shape().dims::<2>();
     let gradient = gradient.to_contiguous();
     let gradient = gradient.as_slice::<f32>()?;
-    let shares = of_planes(gradient.len() * pixels, pixels, |plane| {
-        std::iter::repeat_n(gradient[plane] / pixels as f32, pixels)
+    let shares = of_rows(gradient.len() * area, area, |plane| {
+        std::iter::repeat_n(gradient[plane] / area as f32, area)
     });
-    Some(FlexTensor::from_data(TensorData::new(shares, [batch, channels, pixels])))
+    Some(FlexTensor::from_data(TensorData::new(shares, [batch, channels, height, width])))
 }
 
-/// Planes of so many pixels, `length` numbers in all, by their numbers.
-fn of_planes<I: Iterator<Item = f32>>(
+fn like(x: &FlexTensor, values: Vec<f32>) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, x.layout().shape().clone()))
+}
+
+/// Planes or pixels of so many numbers, `length` numbers in all, by their place in the row.
+fn of_rows<I: Iterator<Item = f32>>(
     length: usize,
-    pixels: usize,
-    plane: impl Fn(usize) -> I + Sync,
+    row: usize,
+    numbers: impl Fn(usize) -> I + Sync,
 ) -> Vec<f32> {
-    let many = (PART / pixels).max(1);
+    let many = (PART / row).max(1);
     by_parts(
         length,
-        many * pixels,
+        many * row,
         || (),
         |(), n, room| {
             room.fill_rows(
-                pixels,
+                row,
                 #[inline(always)]
-                |row| plane(n * many + row),
+                |row| numbers(n * many + row),
             )
         },
     )

@@ -3,8 +3,10 @@
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, TensorData};
+use rayon::prelude::*;
 
 use super::Pointwise;
+use super::channels_last::{of_pixels, pixels};
 use super::exponential::{normal_density, normal_share, sigmoid};
 use super::output::by_parts;
 use super::simd::wide;
@@ -52,13 +54,43 @@ pub(super) fn backward(x: &FlexTensor, function: Pointwise, gradient: &FlexTenso
     }
 }
 
-/// `x` plus `y`, or the function of that.
-pub(super) fn sum(x: &FlexTensor, y: &FlexTensor, function: Option<Pointwise>) -> Option<FlexTensor> {
-    match function {
-        None => zip(x, y, |x, y| x + y),
-        Some(Pointwise::Relu) => zip(x, y, |x, y| relu(x + y)),
-        Some(function) => forward(&zip(x, y, |x, y| x + y)?, function),
+/// `x` plus `y`, or the function of that; `x` if the loops are not for them. In place where nothing else holds the values of `x`.
+pub(super) fn sum(
+    mut x: FlexTensor,
+    y: &FlexTensor,
+    function: Option<Pointwise>,
+) -> Result<FlexTensor, FlexTensor> {
+    if let Some(y) = lying_as(&x, y)
+        && add_in_place(&mut x, &y, function).is_some()
+    {
+        return Ok(x);
     }
+    let sum = match function {
+        None => zip(&x, y, |x, y| x + y),
+        Some(Pointwise::Relu) => zip(&x, y, |x, y| relu(x + y)),
+        Some(function) => zip(&x, y, |x, y| x + y).and_then(|sum| forward(&sum, function)),
+    };
+    sum.ok_or(x)
+}
+
+/// `y` in a row, if `x` has all of its own values in a row and in the same order.
+fn lying_as(x: &FlexTensor, y: &FlexTensor) -> Option<FlexTensor> {
+    if [x, y].iter().any(|tensor| tensor.dtype() != DType::F32) {
+        return None;
+    }
+    let (in_row, y) = match pixels(x) {
+        Some(_) => (true, pixels(y)?),
+        None => (x.is_contiguous(), y.to_contiguous()),
+    };
+    (in_row && x.storage::<f32>().len() == y.layout().num_elements()).then_some(y)
+}
+
+fn add_in_place(x: &mut FlexTensor, y: &FlexTensor, function: Option<Pointwise>) -> Option<()> {
+    let values = x.try_storage_mut::<f32>()?;
+    values.par_chunks_mut(PART).zip(y.as_slice::<f32>()?.par_chunks(PART)).for_each(|(values, others)| {
+        in_row(values, others, function);
+    });
+    Some(())
 }
 
 /// The function of each value, to which `bias` is added before.
@@ -128,6 +160,9 @@ fn hard_sigmoid(x: f32) -> f32 {
 }
 
 fn map(x: &FlexTensor, function: impl Fn(f32) -> f32 + Copy + Sync) -> Option<FlexTensor> {
+    if let Some(x) = pixels(x) {
+        return map(&x, function).as_ref().map(of_pixels);
+    }
     if x.dtype() != DType::F32 {
         return None;
     }
@@ -147,6 +182,9 @@ fn zip(
     y: &FlexTensor,
     function: impl Fn(f32, f32) -> f32 + Copy + Sync,
 ) -> Option<FlexTensor> {
+    if let (Some(x), Some(y)) = (pixels(x), pixels(y)) {
+        return zip(&x, &y, function).as_ref().map(of_pixels);
+    }
     if [x, y].iter().any(|tensor| tensor.dtype() != DType::F32) {
         return None;
     }

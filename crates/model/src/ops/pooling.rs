@@ -6,26 +6,75 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::tensor::TensorData;
 use rayon::prelude::*;
 
-use super::Window;
 use super::normalization::images;
+use super::output::by_parts;
 use super::patches::outputs_that_see;
 use super::simd::wide;
+use super::{Window, channels_last};
 
 type FlexTensor = FloatTensor<Flex>;
+
+/// The highest value of each window of a tensor whose channels lie side by side, as those of what comes out do. NaN is higher than everything.
+pub(super) fn of_pixels(x: &FlexTensor, window: Window) -> Option<FlexTensor> {
+    let [batch, channels, _] = images(x)?;
+    let [_, _, height, width] = x.layout().shape().dims::<4>();
+    let [rows, columns] = out_size([height, width], window)?;
+    let x = channels_last::pixels(x)?;
+    let values = x.as_slice::<f32>()?;
+    let row = columns * channels;
+    let out = by_parts(
+        batch * rows * row,
+        row,
+        || (),
+        |(), n, room| {
+            let out = room.fill(&std::iter::repeat(f32::NEG_INFINITY));
+            let image = &values[n / rows * height * width * channels..];
+            for (column, pixel) in out.chunks_exact_mut(channels).enumerate() {
+                for (y, x) in seen(window, [n % rows, column], [height, width]) {
+                    let seen = &image[(y * width + x) * channels..][..channels];
+                    wide(
+                        #[inline(always)]
+                        || {
+                            for (highest, x) in pixel.iter_mut().zip(seen) {
+                                *highest = if *x > *highest || x.is_nan() { *x } else { *highest };
+                            }
+                        },
+                    );
+                }
+            }
+            out
+        },
+    );
+    let out = FlexTensor::from_data(TensorData::new(out, [batch, rows, columns, channels]));
+    Some(channels_last::of_pixels(&out))
+}
+
+/// The pixels inside an image of this size that an output sees.
+fn seen(window: Window, out: [usize; 2], size: [usize; 2]) -> impl Iterator<Item = (usize, usize)> {
+    let Window { kernel, stride, padding, .. } = window;
+    let range = |n: usize| {
+        let first = out[n] * stride[n];
+        first.saturating_sub(padding[n])..(first + kernel[n]).saturating_sub(padding[n]).min(size[n])
+    };
+    let (rows, columns) = (range(0), range(1));
+    rows.flat_map(move |y| columns.clone().map(move |x| (y, x)))
+}
+
+/// Height and width of what comes out, unless Burn says what is wrong.
+fn out_size(size: [usize; 2], Window { kernel, stride, padding, ceil }: Window) -> Option<[usize; 2]> {
+    let reaches = |n: usize| size[n] + 2 * padding[n] >= kernel[n];
+    if stride.contains(&0) || kernel.contains(&0) || !reaches(0) || !reaches(1) {
+        return None;
+    }
+    let of = |n: usize| calculate_pool_output_size(kernel[n], stride[n], padding[n], 1, size[n], ceil);
+    Some([of(0), of(1)])
+}
 
 /// The highest value of each window, and where in its channel it is. NaN is higher than everything, as in PyTorch; of equals the first counts.
 pub(super) fn forward(x: &FlexTensor, window: Window) -> Option<(FlexTensor, IntTensor<Flex>)> {
     let [batch, channels, _] = images(x)?;
     let [_, _, height, width] = x.layout().shape().dims::<4>();
-    let Window { kernel, stride, padding, ceil } = window;
-    let reaches = |size: usize, n: usize| size + 2 * padding[n] >= kernel[n];
-    // Burn says what is wrong with those.
-    if stride.contains(&0) || kernel.contains(&0) || !reaches(height, 0) || !reaches(width, 1) {
-        return None;
-    }
-    let out_size =
-        |n: usize, size| calculate_pool_output_size(kernel[n], stride[n], padding[n], 1, size, ceil);
-    let out_size = [out_size(0, height), out_size(1, width)];
+    let out_size = out_size([height, width], window)?;
     let pixels = out_size[0] * out_size[1];
     let x = x.to_contiguous();
     let values = x.as_slice::<f32>()?;

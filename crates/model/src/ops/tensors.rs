@@ -16,7 +16,7 @@ pub(crate) fn convolve(
     bias: Option<Tensor<1>>,
     options: ConvOptions<2>,
 ) -> Tensor<4> {
-    if !fits(&x, &weight, &options) {
+    if !fits(&x, weight.dims(), &options) {
         // Burn says what is wrong.
         return conv2d(x, weight, bias, options);
     }
@@ -35,16 +35,34 @@ pub(crate) fn convolve_with_function(
     function: Pointwise,
     options: ConvOptions<2>,
 ) -> Tensor<4> {
-    if !fits(&x, &weight, &options) {
+    if !fits(&x, weight.dims(), &options) {
         return conv2d(x, weight, Some(bias), options);
     }
     let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
     Tensor::from_dispatch(Dispatch::convolve_with_function(x, weight, bias, function, options))
 }
 
+/// Kernels `[outputs, inputs / groups, kernel, kernel]` as [`convolve_arranged`] takes them.
+pub(crate) fn arrange(weight: Tensor<4>, options: ConvOptions<2>) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::arrange(weight.into_dispatch(), options))
+}
+
+/// The convolution with arranged kernels, which were of this shape, plus `bias`, or the function of that.
+pub(crate) fn convolve_arranged(
+    x: Tensor<4>,
+    (kernels, shape): (Tensor<4>, [usize; 4]),
+    bias: Tensor<1>,
+    function: Option<Pointwise>,
+    options: ConvOptions<2>,
+) -> Tensor<4> {
+    assert!(fits(&x, shape, &options), "as many channels as kernels see");
+    let (x, kernels, bias) = (x.into_dispatch(), kernels.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(Dispatch::convolve_arranged(x, kernels, shape, bias, function, options))
+}
+
 /// Whether channels are as the options say.
-fn fits(x: &Tensor<4>, weight: &Tensor<4>, options: &ConvOptions<2>) -> bool {
-    let ([_, inputs, ..], [outputs, seen, ..]) = (x.dims(), weight.dims());
+fn fits(x: &Tensor<4>, [outputs, seen, ..]: [usize; 4], options: &ConvOptions<2>) -> bool {
+    let inputs = x.dims()[1];
     inputs == seen * options.groups && outputs.is_multiple_of(options.groups)
 }
 
@@ -120,6 +138,14 @@ pub(crate) fn normalize_places<const D: usize>(
     Tensor::<3>::from_dispatch(out).reshape(shape)
 }
 
+/// Each pixel of `x` `[batch, channels, height, width]` over its channels with mean 0 and variance 1, times `gamma` plus `beta`, both `[channels]`.
+pub(crate) fn normalize_pixels(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f64) -> Tensor<4> {
+    let channels = [x.dims()[1]];
+    assert_eq!((gamma.dims(), beta.dims()), (channels, channels), "as many weights as channels");
+    let (x, gamma, beta) = (x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
+    Tensor::from_dispatch(Dispatch::normalize_pixels(x, gamma, beta, epsilon))
+}
+
 /// What each token sees in so many heads, of queries, keys and values side by side: `[batch, tokens, features]` of `[batch, tokens, 3 · features]`.
 pub(crate) fn attend(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
     assert!(qkv.dims()[2].is_multiple_of(3 * heads), "queries, keys and values of each head");
@@ -128,17 +154,15 @@ pub(crate) fn attend(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
 
 /// Each channel of `x` `[batch, channels, height, width]` times its factor, `[batch or 1, channels]`.
 pub(crate) fn scale(x: Tensor<4>, factors: Tensor<2>) -> Tensor<4> {
-    let (shape @ [batch, channels, height, width], [outer, of]) = (x.dims(), factors.dims());
+    let ([batch, channels, ..], [outer, of]) = (x.dims(), factors.dims());
     assert!(of == channels && (outer == 1 || outer == batch), "a factor for each channel");
-    let x = x.reshape([batch, channels, height * width]).into_dispatch();
-    Tensor::<3>::from_dispatch(Dispatch::scale(x, factors.into_dispatch())).reshape(shape)
+    Tensor::from_dispatch(Dispatch::scale(x.into_dispatch(), factors.into_dispatch()))
 }
 
 /// The mean of each channel of `x` `[batch, channels, height, width]`: `[batch, channels, 1, 1]`.
 pub(crate) fn mean_pixel(x: Tensor<4>) -> Tensor<4> {
-    let [batch, channels, height, width] = x.dims();
-    let x = x.reshape([batch, channels, height * width]).into_dispatch();
-    Tensor::<2>::from_dispatch(Dispatch::mean_pixel(x)).reshape([batch, channels, 1, 1])
+    let [batch, channels, ..] = x.dims();
+    Tensor::<2>::from_dispatch(Dispatch::mean_pixel(x.into_dispatch())).reshape([batch, channels, 1, 1])
 }
 
 /// `x` plus `y` of the same shape, or the function of that.
