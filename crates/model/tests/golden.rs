@@ -234,17 +234,22 @@ fn compare(name: &str, classes: usize, golden: &Value, precision: DType) {
     let config = ModelConfig::from_name(name, input(golden), classes).unwrap();
     // GPUs have no f64.
     let device = if precision == DType::F64 { Device::flex() } else { device() };
-    let logits = values(filled(config.init(0, &device), golden).forward(image(golden, &device)));
-    let rows: Vec<&[f32]> = logits.chunks(classes).collect();
-    let first: Vec<f64> = rows.iter().flat_map(|row| &row[..8]).map(|&v| f64::from(v)).collect();
-    let norms: Vec<f64> = rows.iter().map(|row| norm(row)).collect();
-    let scale = norms.iter().sum::<f64>() / norms.len() as f64 / (classes as f64).sqrt();
-    let worst_logit = worst_beside(&first, &numbers(&golden["eval_logits_first8"]), scale);
-    let worst_norm = worst_relative(&norms, &numbers(&golden["eval_logits_l2"]));
-    assert!(
-        worst_logit < 1e-3 && worst_norm < 1e-3,
-        "{name}: logits off by {worst_logit}, norms by {worst_norm}"
-    );
+    let network = filled(config.init(0, &device), golden);
+    let plain = values(network.forward(image(golden, &device)));
+    let prepared = values(network.prepare_for_inference().forward(image(golden, &device)));
+    let [worst_logit, prepared_logit] = [plain, prepared].map(|logits| {
+        let rows: Vec<&[f32]> = logits.chunks(classes).collect();
+        let first: Vec<f64> = rows.iter().flat_map(|row| &row[..8]).map(|&v| f64::from(v)).collect();
+        let norms: Vec<f64> = rows.iter().map(|row| norm(row)).collect();
+        let scale = norms.iter().sum::<f64>() / norms.len() as f64 / (classes as f64).sqrt();
+        let worst_logit = worst_beside(&first, &numbers(&golden["eval_logits_first8"]), scale);
+        let worst_norm = worst_relative(&norms, &numbers(&golden["eval_logits_l2"]));
+        assert!(
+            worst_logit < 1e-3 && worst_norm < 1e-3,
+            "{name}: logits off by {worst_logit}, norms by {worst_norm}"
+        );
+        worst_logit
+    });
 
     // Loss and gradients.
     let device = device.autodiff();
@@ -273,7 +278,7 @@ fn compare(name: &str, classes: usize, golden: &Value, precision: DType) {
         }
     }
     println!(
-        "{name}: logits {worst_logit:.1e}, loss {off:.1e}, gradients {worst_gradient:.1e} from PyTorch's f64"
+        "{name}: logits {worst_logit:.1e}, prepared {prepared_logit:.1e}, loss {off:.1e}, gradients {worst_gradient:.1e} from PyTorch's f64"
     );
 
     // Running statistics after that one pass.
