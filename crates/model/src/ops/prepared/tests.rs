@@ -95,19 +95,34 @@ fn arranged_kernels_give_what_kernels_give_however_images_lie() {
             let out = convolve_arranged(x, (kernels.clone(), shape), bias.clone(), None, options.clone());
             assert_near(out, expected.clone(), &what);
         }
-        let functions = [
-            Pointwise::Relu,
-            Pointwise::Relu6,
-            Pointwise::LeakyRelu(0.1),
-            Pointwise::HardSigmoid,
-            Pointwise::HardSwish,
-            Pointwise::Sigmoid,
-            Pointwise::Silu,
-            Pointwise::Gelu,
-        ];
-        let function = functions[n % functions.len()];
+        let function = FUNCTIONS[n % FUNCTIONS.len()];
         let out = convolve_arranged(x, (kernels, shape), bias, Some(function), options);
         assert_near(out, pointwise(expected, function), &format!("case {n}, {function:?}"));
+    }
+}
+
+/// All of them.
+const FUNCTIONS: [Pointwise; 8] = [
+    Pointwise::Relu,
+    Pointwise::Relu6,
+    Pointwise::LeakyRelu(0.2),
+    Pointwise::HardSigmoid,
+    Pointwise::HardSwish,
+    Pointwise::Sigmoid,
+    Pointwise::Silu,
+    Pointwise::Gelu,
+];
+
+#[test]
+fn what_is_no_number_stays_none() {
+    let options = ConvOptions::new([1; 2], [0; 2], [1; 2], 1);
+    let weight = numbers([40, 5, 1, 1], 2);
+    let x = Tensor::<4>::full([1, 5, 3, 3], f32::NAN, &Device::flex());
+    for function in FUNCTIONS {
+        let kernels = (arrange(weight.clone(), options.clone()), weight.dims());
+        let out = convolve_arranged(x.clone(), kernels, numbers([40], 3), Some(function), options.clone());
+        let values = out.into_data().try_to_vec::<f32>().unwrap();
+        assert!(values.iter().all(|value| value.is_nan()), "{function:?}");
     }
 }
 
@@ -118,16 +133,7 @@ fn every_function_is_the_same_in_registers() {
         (numbers([1, 5, 6, 6], 1) * 4.0, numbers([32, 5, 1, 1], 2) * 2.0, numbers([32], 3));
     let kernels = (arrange(weight.clone(), options.clone()), weight.dims());
     let sums = conv2d(x.clone(), weight, Some(bias.clone()), options.clone());
-    for function in [
-        Pointwise::Relu,
-        Pointwise::Relu6,
-        Pointwise::LeakyRelu(0.2),
-        Pointwise::HardSigmoid,
-        Pointwise::HardSwish,
-        Pointwise::Sigmoid,
-        Pointwise::Silu,
-        Pointwise::Gelu,
-    ] {
+    for function in FUNCTIONS {
         let ours =
             convolve_arranged(x.clone(), kernels.clone(), bias.clone(), Some(function), options.clone());
         assert_near(ours, pointwise(sums.clone(), function), &format!("{function:?}"));

@@ -72,14 +72,14 @@ pub(super) fn apply<S: Simd, const WIDE: usize, const HIGH: usize>(
         Some(Pointwise::Relu) => each::<S, WIDE, HIGH>(
             sums,
             #[inline(always)]
-            |x| simd.max_f32s(x, zero),
+            |x| at_least(simd, x, zero),
         ),
         Some(Pointwise::Relu6) => {
             let six = simd.splat_f32s(6.0);
             each::<S, WIDE, HIGH>(
                 sums,
                 #[inline(always)]
-                |x| simd.min_f32s(simd.max_f32s(x, zero), six),
+                |x| at_most(simd, at_least(simd, x, zero), six),
             );
         }
         Some(Pointwise::LeakyRelu(slope)) => {
@@ -112,7 +112,19 @@ fn gate<S: Simd>(simd: S) -> impl Fn(S::f32s) -> S::f32s {
     let (zero, sixth) = (simd.splat_f32s(0.0), simd.splat_f32s(1.0 / 6.0));
     let (half, one) = (simd.splat_f32s(0.5), simd.splat_f32s(1.0));
     #[inline(always)]
-    move |x| simd.min_f32s(simd.max_f32s(simd.mul_add_e_f32s(x, sixth, half), zero), one)
+    move |x| at_most(simd, at_least(simd, simd.mul_add_e_f32s(x, sixth, half), zero), one)
+}
+
+/// The higher of both, and what is no number where `x` is none.
+#[inline(always)]
+fn at_least<S: Simd>(simd: S, x: S::f32s, low: S::f32s) -> S::f32s {
+    simd.select_f32s(simd.less_than_f32s(x, low), low, x)
+}
+
+/// The lower of both, and what is no number where `x` is none.
+#[inline(always)]
+fn at_most<S: Simd>(simd: S, x: S::f32s, high: S::f32s) -> S::f32s {
+    simd.select_f32s(simd.less_than_f32s(high, x), high, x)
 }
 
 #[inline(always)]
