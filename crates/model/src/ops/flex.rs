@@ -221,7 +221,7 @@ impl NetworkOps for Flex {
     }
 
     fn scale(x: FloatTensor<Self>, factors: FloatTensor<Self>) -> FloatTensor<Self> {
-        per_plane_loops::scale(&x, &factors).unwrap_or_else(|| per_plane::scale::<Self>(x, factors))
+        per_plane_loops::scale(x, &factors).unwrap_or_else(|x| per_plane::scale::<Self>(x, factors))
     }
 
     fn scale_factors_backward(

@@ -5,7 +5,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, TensorData};
 use rayon::prelude::*;
 
-use super::channels_last::{of_pixels, pixels};
+use super::channels_last::pixels;
 use super::output::by_parts;
 use super::simd::wide;
 use super::sums::{sum, sum_of_pairs};
@@ -26,25 +26,31 @@ fn dims(x: &FlexTensor) -> Option<[usize; 3]> {
     (x.dtype() == DType::F32 && shape.num_elements() > 0).then_some([batch, channels, height * width])
 }
 
-pub(super) fn scale(x: &FlexTensor, factors: &FlexTensor) -> Option<FlexTensor> {
-    let [_, channels, area] = dims(x)?;
+/// `x` times factors, or `x` if the loops are not for it. In place where channels lie side by side and nothing else holds the values.
+pub(super) fn scale(mut x: FlexTensor, factors: &FlexTensor) -> Result<FlexTensor, FlexTensor> {
+    let Some([_, channels, area]) = dims(&x) else { return Err(x) };
     let factors = factors.to_contiguous();
-    let factors = factors.as_slice::<f32>()?;
-    if let Some(x) = pixels(x) {
-        let values = x.as_slice::<f32>()?;
-        let scaled = of_rows(values.len(), channels, |pixel| {
-            let factors = &factors[pixel / area * channels % factors.len()..][..channels];
-            values[pixel * channels..][..channels].iter().zip(factors).map(|(x, factor)| x * factor)
+    let Some(factors) = factors.as_slice::<f32>() else { return Err(x) };
+    if pixels(&x).is_some_and(|pixels| pixels.layout().num_elements() == pixels.storage::<f32>().len()) {
+        let part = (PART / channels).max(1) * channels;
+        x.storage_mut::<f32>().par_chunks_mut(part).enumerate().for_each(|(n, pixels)| {
+            for (pixel, values) in (n * part / channels..).zip(pixels.chunks_exact_mut(channels)) {
+                let factors = &factors[pixel / area * channels % factors.len()..][..channels];
+                wide(
+                    #[inline(always)]
+                    || values.iter_mut().zip(factors).for_each(|(x, factor)| *x *= factor),
+                );
+            }
         });
-        return Some(of_pixels(&like(&x, scaled)));
+        return Ok(x);
     }
-    let x = x.to_contiguous();
-    let values = x.as_slice::<f32>()?;
+    let lying = x.to_contiguous();
+    let Some(values) = lying.as_slice::<f32>() else { return Err(x) };
     let scaled = of_rows(values.len(), area, |plane| {
         let factor = factors[plane % factors.len()];
         values[plane * area..][..area].iter().map(move |x| x * factor)
     });
-    Some(like(&x, scaled))
+    Ok(FlexTensor::from_data(TensorData::new(scaled, x.layout().shape().clone())))
 }
 
 pub(super) fn factors_backward(x: &FlexTensor, outer: usize, gradient: &FlexTensor) -> Option<FlexTensor> {
@@ -129,11 +135,7 @@ pub(super) fn mean_backward(gradient: &FlexTensor, [height, width]: [usize; 2]) 
     Some(FlexTensor::from_data(TensorData::new(shares, [batch, channels, height, width])))
 }
 
-fn like(x: &FlexTensor, values: Vec<f32>) -> FlexTensor {
-    FlexTensor::from_data(TensorData::new(values, x.layout().shape().clone()))
-}
-
-/// Planes or pixels of so many numbers, `length` numbers in all, by their place in the row.
+/// Planes of so many numbers, `length` numbers in all, by their place in the row.
 fn of_rows<I: Iterator<Item = f32>>(
     length: usize,
     row: usize,

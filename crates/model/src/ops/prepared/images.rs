@@ -8,6 +8,7 @@ use burn::backend::tensor::FloatTensor;
 use super::super::channels_last::turned;
 use super::super::geometry::Geometry;
 use super::super::output::by_parts;
+use super::super::simd::wide;
 use super::super::transpose::transpose;
 
 type FlexTensor = FloatTensor<Flex>;
@@ -36,10 +37,17 @@ pub(super) fn pixels<'a>(x: &'a FlexTensor, g: &Geometry) -> Option<Cow<'a, [f32
                 let (image, y) = (n / g.size[0], n % g.size[0]);
                 let out = room.zeros();
                 let inside = &mut out[g.padding[1] * channels..][..width * channels];
-                for channel in 0..channels {
-                    let plane = &planes[image * g.image() + channel * g.area()..];
-                    let values = plane[y * width..][..width].iter();
-                    inside[channel..].iter_mut().step_by(channels).zip(values).for_each(|(to, x)| *to = *x);
+                let planes = &planes[image * g.image() + y * width..];
+                match channels {
+                    // A known number of them is put side by side in vectors.
+                    3 => interleave::<3>(planes, g.area(), inside),
+                    _ => {
+                        for channel in 0..channels {
+                            let values = planes[channel * g.area()..][..width].iter();
+                            let to = inside[channel..].iter_mut().step_by(channels);
+                            to.zip(values).for_each(|(to, x)| *to = *x);
+                        }
+                    }
                 }
                 out
             },
@@ -64,4 +72,21 @@ pub(super) fn pixels<'a>(x: &'a FlexTensor, g: &Geometry) -> Option<Cow<'a, [f32
             out
         },
     )))
+}
+
+/// Puts the numbers of some planes, so far apart, side by side.
+fn interleave<const CHANNELS: usize>(planes: &[f32], apart: usize, pixels: &mut [f32]) {
+    let (pixels, _) = pixels.as_chunks_mut::<CHANNELS>();
+    let width = pixels.len();
+    let rows: [&[f32]; CHANNELS] = std::array::from_fn(|channel| &planes[channel * apart..][..width]);
+    wide(
+        #[inline(always)]
+        || {
+            for (n, pixel) in pixels.iter_mut().enumerate() {
+                for (to, row) in pixel.iter_mut().zip(rows) {
+                    *to = row[n];
+                }
+            }
+        },
+    );
 }
