@@ -9,7 +9,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 
 use crate::is_host;
-use crate::ops::{Pointwise, arrange, convolve_arranged};
+use crate::ops::{Pair, Pointwise, arrange, convolve_arranged, convolve_pair};
 use crate::precision::rounds;
 
 /// Kernels of convolutions and linear layers, by their weights and those of the normalizations that follow.
@@ -49,6 +49,17 @@ impl Kernels {
     }
 }
 
+/// One after the other, each with its function.
+pub(crate) fn convolve_both(
+    images: Tensor<4>,
+    [first, second]: [Kernels; 2],
+    functions: [Option<Pointwise>; 2],
+    options: [ConvOptions<2>; 2],
+) -> Tensor<4> {
+    let pair = Pair { shapes: [first.shape, second.shape], functions, options };
+    convolve_pair(images, [first.weight, second.weight], [first.bias, second.bias], pair)
+}
+
 #[cfg(all(test, feature = "flex"))]
 impl Folded {
     pub(crate) fn count(&self) -> usize {
@@ -86,6 +97,11 @@ thread_local! {
 /// Those of this thread.
 pub(crate) fn kept() -> Option<Arc<Folded>> {
     FOLDED.with_borrow(Clone::clone)
+}
+
+/// Whether a network with arranged kernels answers on this thread.
+pub(crate) fn answers() -> bool {
+    kept().is_some_and(|kept| kept.arranges)
 }
 
 /// Sets those of this thread, and tells what they were before.

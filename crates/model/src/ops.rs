@@ -102,8 +102,9 @@ use burn::backend::Remote;
 
 pub(crate) use self::pointwise::Pointwise;
 pub(crate) use self::tensors::{
-    add, affine, affine_with_function, arrange, attend, convolve, convolve_arranged, convolve_with_function,
-    cross_entropies, mean_pixel, normalize, normalize_pixels, normalize_places, pointwise, pool, scale,
+    add, affine, affine_with_function, arrange, attend, convolve, convolve_arranged, convolve_pair,
+    convolve_with_function, cross_entropies, mean_pixel, normalize, normalize_pixels, normalize_places,
+    pointwise, pool, scale,
 };
 
 /// Windows that a pooling sees.
@@ -116,6 +117,15 @@ pub(crate) struct Window {
     pub(crate) padding: [usize; 2],
     /// Whether the last windows may reach over the lower and right edge.
     pub(crate) ceil: bool,
+}
+
+/// How two convolutions with arranged kernels follow each other.
+#[derive(Debug, Clone)]
+pub(crate) struct Pair {
+    /// The shapes of their kernels before those were arranged.
+    pub(crate) shapes: [[usize; 4]; 2],
+    pub(crate) functions: [Option<Pointwise>; 2],
+    pub(crate) options: [ConvOptions<2>; 2],
 }
 
 /// What networks compute, with Burn's own operations as a start.
@@ -175,6 +185,20 @@ pub(crate) trait NetworkOps: Backend {
             Some(function) => Self::convolve_with_function(x, kernels, bias, function, options),
             None => Self::convolve_with_bias(x, kernels, bias, options),
         }
+    }
+
+    /// Two such convolutions, the second of what the first gives.
+    fn convolve_pair(
+        x: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        first_bias: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        second_bias: FloatTensor<Self>,
+        pair: Pair,
+    ) -> FloatTensor<Self> {
+        let Pair { shapes, functions, options: [of_first, of_second] } = pair;
+        let x = Self::convolve_arranged(x, first, shapes[0], first_bias, functions[0], of_first);
+        Self::convolve_arranged(x, second, shapes[1], second_bias, functions[1], of_second)
     }
 
     /// The gradient of its input.

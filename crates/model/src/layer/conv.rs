@@ -5,7 +5,7 @@ use burn::tensor::ops::{ConvOptions, PadMode};
 use burn::tensor::{Device, Tensor};
 
 use super::{Activation, BatchNorm2d};
-use crate::folded::{Kernels, arranged, folded};
+use crate::folded::{Kernels, answers, arranged, convolve_both, folded};
 use crate::init::{Draw, InitRng};
 use crate::ops::{Pointwise, convolve, convolve_with_function, pointwise};
 use crate::precision::{rounded, widened};
@@ -189,18 +189,22 @@ impl Conv2d {
             return activation.forward(norm.forward(self.forward(input)));
         }
         let (input, options) = self.padded(input);
-        let kernels = folded((self.weight.id, norm.weight.id), &options, || {
-            let (scale, shift) = norm.scale_and_shift(&device);
+        let output = self.folded(norm, &options, &device).convolve(input, activation.pointwise(), options);
+        self.report(output.dims());
+        norm.report(output.dims());
+        output
+    }
+
+    /// Its kernels with a normalization folded in.
+    fn folded(&self, norm: &BatchNorm2d, options: &ConvOptions<2>, device: &Device) -> Kernels {
+        folded((self.weight.id, norm.weight.id), options, || {
+            let (scale, shift) = norm.scale_and_shift(device);
             let bias = match &self.bias {
                 Some(bias) => bias.val() * scale.clone() + shift,
                 None => shift,
             };
             (self.weight.val() * scale.reshape([-1, 1, 1, 1]), bias)
-        });
-        let output = kernels.convolve(input, activation.pointwise(), options);
-        self.report(output.dims());
-        norm.report(output.dims());
-        output
+        })
     }
 
     /// Its kernels, where a prepared network answers.
@@ -211,6 +215,37 @@ impl Conv2d {
             let bias = self.bias.as_ref().map_or_else(zeros, Param::val);
             (weight, bias)
         })
+    }
+
+    /// What two layers give of which the second follows the first, each normalized and with its activation, where a prepared network answers: what is
+    /// between them need not be kept whole.
+    pub(super) fn forward_both(
+        input: &Tensor<4>,
+        [first, second]: [(&Self, &BatchNorm2d, Activation); 2],
+    ) -> Option<Tensor<4>> {
+        let ([batch, _, height, width], device) = (input.dims(), input.device());
+        let expands = first.0.weight.dims()[2..] == [1, 1] && first.0.stride == 1 && first.0.padding == 0;
+        let [outputs, ..] = first.0.weight.dims();
+        let is_even =
+            [height, width].map(|size| second.0.zeros_of(size)).iter().all(|(before, after)| before == after);
+        if !answers() || !expands || second.0.groups != outputs || !is_even {
+            return None;
+        }
+        let options = [first, second].map(|(conv, ..)| {
+            let padding = [height, width].map(|size| conv.zeros_of(size).0);
+            ConvOptions::new([conv.stride; 2], padding, [conv.dilation; 2], conv.groups)
+        });
+        let kernels = [0, 1].map(|n| {
+            let (conv, norm, _) = [first, second][n];
+            conv.folded(norm, &options[n], &device)
+        });
+        let functions = [first, second].map(|(.., activation)| activation.pointwise());
+        let output = convolve_both(input.clone(), kernels, functions, options);
+        for ((conv, norm, _), shape) in [(first, [batch, outputs, height, width]), (second, output.dims())] {
+            conv.report(shape);
+            norm.report(shape);
+        }
+        Some(output)
     }
 
     /// Tells of images of this shape.

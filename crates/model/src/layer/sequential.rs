@@ -92,6 +92,10 @@ pub fn forward_all(layers: &[Layer], input: Tensor<4>) -> Tensor<4> {
     let (mut layers, mut x) = (layers, input);
     loop {
         (x, layers) = match layers {
+            [Layer::Row(first), Layer::Row(second), rest @ ..] => match both(first, second, &x) {
+                Some(x) => (x, rest),
+                None => (forward_all(first, x), &layers[1..]),
+            },
             [Layer::Conv(conv), Layer::Norm(norm), Layer::Activate(activate), rest @ ..] => {
                 (conv.forward_normalized(x, norm, activate.function()), rest)
             }
@@ -101,6 +105,20 @@ pub fn forward_all(layers: &[Layer], input: Tensor<4>) -> Tensor<4> {
             [layer, rest @ ..] => (layer.forward(x), rest),
             [] => return x,
         };
+    }
+}
+
+/// What two rows of a convolution, a normalization and an activation give, if that is computed at once.
+fn both(first: &[Layer], second: &[Layer], input: &Tensor<4>) -> Option<Tensor<4>> {
+    match (first, second) {
+        (
+            [Layer::Conv(conv1), Layer::Norm(norm1), Layer::Activate(activate1)],
+            [Layer::Conv(conv2), Layer::Norm(norm2), Layer::Activate(activate2)],
+        ) => Conv2d::forward_both(
+            input,
+            [(conv1, norm1, activate1.function()), (conv2, norm2, activate2.function())],
+        ),
+        _ => None,
     }
 }
 

@@ -15,21 +15,19 @@ use super::{depthwise, direct, direct_weight, few_pixels, one_by_one, unfolded, 
 
 type FlexTensor = FloatTensor<Flex>;
 
-/// The geometry of a convolution of 32-bit numbers that is worth it; the rest is Burn's.
+/// The geometry of a convolution of such images with such kernels that is worth it; the rest is Burn's.
 pub(super) fn geometry(
-    x: &FlexTensor,
+    [batch, channels, height, width]: [usize; 4],
     [outputs, inputs, down, along]: [usize; 4],
     options: &ConvOptions<2>,
 ) -> Option<Geometry> {
-    let [batch, channels, height, width] = x.layout().shape().dims::<4>();
     let (size, kernel, padding) = ([height, width], [down, along], options.padding_begin());
     let mut out = [0; 2];
     for (n, out) in out.iter_mut().enumerate() {
         let seen = options.dilation[n] * kernel[n].checked_sub(1)? + 1;
         *out = (size[n] + 2 * padding[n]).checked_sub(seen)? / options.stride[n].max(1) + 1;
     }
-    let is_plain = x.dtype() == DType::F32
-        && !options.is_asymmetric()
+    let is_plain = !options.is_asymmetric()
         && batch * channels * height * width * outputs * inputs > 0
         && options.stride.iter().chain(&options.dilation).all(|&step| step > 0);
     // Burn has loops for kernels that see one channel of many and give several.
@@ -48,9 +46,9 @@ pub(super) fn geometry(
     })
 }
 
-/// The shape of a weight of 32-bit numbers.
-fn shape_of(weight: &FlexTensor) -> Option<[usize; 4]> {
-    (weight.dtype() == DType::F32).then(|| weight.layout().shape().dims::<4>())
+/// The shape of images or kernels of 32-bit numbers.
+fn shape_of(x: &FlexTensor) -> Option<[usize; 4]> {
+    (x.dtype() == DType::F32).then(|| x.layout().shape().dims::<4>())
 }
 
 pub(super) fn forward(
@@ -60,7 +58,7 @@ pub(super) fn forward(
     function: Option<Pointwise>,
     options: &ConvOptions<2>,
 ) -> Option<FlexTensor> {
-    let g = geometry(x, shape_of(weight)?, options)?;
+    let g = geometry(shape_of(x)?, shape_of(weight)?, options)?;
     let (x, weight, bias) = (x.to_contiguous(), weight.to_contiguous(), bias.map(FlexTensor::to_contiguous));
     let bias = match &bias {
         Some(bias) => Some(bias.as_slice::<f32>()?),
@@ -76,7 +74,7 @@ pub(super) fn x_backward(
     gradient: &FlexTensor,
     options: &ConvOptions<2>,
 ) -> Option<FlexTensor> {
-    let g = geometry(x, shape_of(weight)?, options)?;
+    let g = geometry(shape_of(x)?, shape_of(weight)?, options)?;
     let (weight, gradient) = (weight.to_contiguous(), gradient.to_contiguous());
     let (weight, gradient) = (weight.as_slice()?, gradient.as_slice()?);
     let of_x = if one_by_one::is_one(&g) {
@@ -97,7 +95,7 @@ pub(super) fn weight_backward(
     gradient: &FlexTensor,
     options: &ConvOptions<2>,
 ) -> Option<FlexTensor> {
-    let g = geometry(x, shape_of(weight)?, options)?;
+    let g = geometry(shape_of(x)?, shape_of(weight)?, options)?;
     let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
     let (x, gradient) = (x.as_slice()?, gradient.as_slice()?);
     let of_weight = if depthwise::is_one(&g) {

@@ -6,9 +6,9 @@ use burn::backend::{Flex, IntDType};
 use burn::tensor::ops::ConvOptions;
 
 use super::{
-    NetworkOps, Pointwise, Window, affine, attention, attention_loops, channels_last, convolution, entropy,
-    entropy_loops, layer_norm, layer_norm_loops, normalization, per_plane, per_plane_loops, pointwise,
-    pointwise_loops, pooling, prepared, step_loops, steps,
+    NetworkOps, Pair, Pointwise, Window, affine, attention, attention_loops, channels_last, convolution,
+    entropy, entropy_loops, layer_norm, layer_norm_loops, normalization, per_plane, per_plane_loops,
+    pointwise, pointwise_loops, pooling, prepared, step_loops, steps,
 };
 use crate::{AdamWStep, SgdStep};
 
@@ -69,6 +69,23 @@ impl NetworkOps for Flex {
             Some(function) => Self::convolve_with_function(x, weight, bias, function, options),
             None => Self::convolve_with_bias(x, weight, bias, options),
         }
+    }
+
+    fn convolve_pair(
+        x: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        first_bias: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        second_bias: FloatTensor<Self>,
+        pair: Pair,
+    ) -> FloatTensor<Self> {
+        if let Some(out) = prepared::convolve_pair(&x, [&first, &second], [&first_bias, &second_bias], &pair)
+        {
+            return out;
+        }
+        let Pair { shapes, functions, options: [of_first, of_second] } = pair;
+        let x = Self::convolve_arranged(x, first, shapes[0], first_bias, functions[0], of_first);
+        Self::convolve_arranged(x, second, shapes[1], second_bias, functions[1], of_second)
     }
 
     fn convolve_x_backward(

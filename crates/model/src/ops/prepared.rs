@@ -10,6 +10,7 @@ mod dense;
 mod depthwise;
 mod images;
 mod kernels;
+mod pair;
 mod panels;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use self::depthwise::Depthwise;
 use self::images::{pixels, reads_runs};
 pub(super) use self::kernels::arranged;
 use self::kernels::groups_together;
+pub(super) use self::pair::convolve_pair;
 use super::Pointwise;
 use super::after::After;
 use super::channels_last::of_pixels;
@@ -61,7 +63,7 @@ pub(super) fn convolve(
     options: &ConvOptions<2>,
 ) -> Option<FlexTensor> {
     assert_eq!([x.dtype(), bias.dtype()], [DType::F32; 2], "images and biases of the kernels' type");
-    let g = geometry(x, shape, options)?;
+    let g = geometry(x.layout().shape().dims::<4>(), shape, options)?;
     let is_depthwise = g.inputs == 1 && g.outputs == 1;
     let together = if is_depthwise { 1 } else { groups_together(g.groups, g.outputs) };
     let g = Geometry {
@@ -158,17 +160,19 @@ fn in_parts(
     function: Option<Pointwise>,
     write: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync,
 ) -> Vec<f32> {
+    by_parts(length, part, || (), |(), n, Room(room)| written(room, function, |out| write(n, out)))
+}
+
+/// What `write` writes whole, and the function of it where it is not a quick one, which `write` has done.
+fn written(
+    room: &mut [MaybeUninit<f32>],
+    function: Option<Pointwise>,
+    write: impl FnOnce(&mut [MaybeUninit<f32>]),
+) -> &mut [f32] {
+    write(room);
+    // SAFETY: it is whole pixels, tiles cover each pixel of a part, and vectors each of its outputs: the last one ends with the last.
+    let out = unsafe { room.assume_init_mut() };
     let function = function.filter(|function| !vectors::is_quick(*function));
-    by_parts(
-        length,
-        part,
-        || (),
-        |(), n, Room(room)| {
-            write(n, room);
-            // SAFETY: parts are whole pixels, tiles cover each pixel of a part, and vectors each of its outputs: the last one ends with the last.
-            let out = unsafe { room.assume_init_mut() };
-            After { bias: None, function }.channel(0, out);
-            out
-        },
-    )
+    After { bias: None, function }.channel(0, out);
+    out
 }

@@ -6,7 +6,7 @@ use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Int, Tensor};
 
-use super::{NetworkOps, Pointwise, Window};
+use super::{NetworkOps, Pair, Pointwise, Window};
 
 /// The cross-correlation of `x` `[batch, inputs, height, width]` with `weight` `[outputs, inputs / groups, kernel, kernel]`:
 /// `[batch, outputs, height', width']`.
@@ -58,6 +58,28 @@ pub(crate) fn convolve_arranged(
     assert!(fits(&x, shape, &options), "as many channels as kernels see");
     let (x, kernels, bias) = (x.into_dispatch(), kernels.into_dispatch(), bias.into_dispatch());
     Tensor::from_dispatch(Dispatch::convolve_arranged(x, kernels, shape, bias, function, options))
+}
+
+/// Two such convolutions, the second of what the first gives.
+pub(crate) fn convolve_pair(
+    x: Tensor<4>,
+    [first, second]: [Tensor<4>; 2],
+    [first_bias, second_bias]: [Tensor<1>; 2],
+    pair: Pair,
+) -> Tensor<4> {
+    let inputs = pair.shapes[1][1] * pair.options[1].groups;
+    let follow = inputs == pair.shapes[0][0] && fits(&x, pair.shapes[0], &pair.options[0]);
+    assert!(follow, "as many channels as kernels see");
+    let (first, first_bias) = (first.into_dispatch(), first_bias.into_dispatch());
+    let (second, second_bias) = (second.into_dispatch(), second_bias.into_dispatch());
+    Tensor::from_dispatch(Dispatch::convolve_pair(
+        x.into_dispatch(),
+        first,
+        first_bias,
+        second,
+        second_bias,
+        pair,
+    ))
 }
 
 /// Whether channels are as the options say.

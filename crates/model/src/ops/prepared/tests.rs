@@ -5,7 +5,8 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, s};
 
 use super::super::{
-    Pointwise, Window, add, arrange, convolve_arranged, mean_pixel, normalize_pixels, pointwise, pool, scale,
+    Pair, Pointwise, Window, add, arrange, convolve_arranged, convolve_pair, mean_pixel, normalize_pixels,
+    pointwise, pool, scale,
 };
 
 /// Numbers from -1 to 1.
@@ -157,6 +158,42 @@ fn sums_do_not_depend_on_threads_or_on_what_is_beside_them() {
         let twice = Tensor::cat(vec![x.clone(), x], 0);
         let both = Tensor::<4>::from_data(of(twice, 2), &Device::flex());
         assert_eq!(both.split(images[0], 0).remove(1).into_data(), alone);
+    }
+}
+
+#[test]
+fn two_convolutions_at_once_are_bit_for_bit_one_after_the_other() {
+    // Height, width, channels in and between; kernel, stride, padding, dilation. The last is not done at once: its rows have no divisor.
+    let cases = [
+        ([72, 70], [5, 32], 3, 1, 1, 1),
+        ([64, 64], [16, 40], 3, 2, 1, 1),
+        ([60, 66], [9, 72], 5, 2, 2, 1),
+        ([96, 48], [8, 33], 5, 1, 2, 1),
+        ([100, 60], [8, 32], 3, 1, 0, 2),
+        ([73, 71], [8, 32], 3, 1, 1, 1),
+    ];
+    for (n, ([height, width], [inputs, wide], kernel, stride, padding, dilation)) in
+        cases.into_iter().enumerate()
+    {
+        for batch in [1, 3] {
+            let x = channels_last(&numbers([batch, inputs, height, width], 1));
+            let options = [
+                ConvOptions::new([1; 2], [0; 2], [1; 2], 1),
+                ConvOptions::new([stride; 2], [padding; 2], [dilation; 2], wide),
+            ];
+            let shapes = [[wide, inputs, 1, 1], [wide, 1, kernel, kernel]];
+            let kernels = [0, 1].map(|n| arrange(numbers(shapes[n], 7), options[n].clone()));
+            let biases = [numbers([wide], 4), numbers([wide], 9)];
+            let functions = [Some(FUNCTIONS[n]), [None, Some(Pointwise::Silu)][n % 2]];
+            let mut apart = x.clone();
+            for n in [0, 1] {
+                let kernels = (kernels[n].clone(), shapes[n]);
+                apart =
+                    convolve_arranged(apart, kernels, biases[n].clone(), functions[n], options[n].clone());
+            }
+            let both = convolve_pair(x, kernels, biases, Pair { shapes, functions, options });
+            assert_eq!(both.into_data(), apart.into_data(), "case {n}, {batch} images");
+        }
     }
 }
 
