@@ -196,9 +196,7 @@ pub(crate) trait NetworkOps: Backend {
         second_bias: FloatTensor<Self>,
         pair: Pair,
     ) -> FloatTensor<Self> {
-        let Pair { shapes, functions, options: [of_first, of_second] } = pair;
-        let x = Self::convolve_arranged(x, first, shapes[0], first_bias, functions[0], of_first);
-        Self::convolve_arranged(x, second, shapes[1], second_bias, functions[1], of_second)
+        in_turn::<Self>(x, [first, second], [first_bias, second_bias], pair)
     }
 
     /// The gradient of its input.
@@ -316,9 +314,7 @@ pub(crate) trait NetworkOps: Backend {
         beta: FloatTensor<Self>,
         epsilon: f64,
     ) -> FloatTensor<Self> {
-        let shape @ [batch, channels, height, width] = x.shape().dims::<4>();
-        let x = Self::float_reshape(x, [batch, channels, height * width].into());
-        Self::float_reshape(Self::normalize_places(x, gamma, beta, epsilon), shape.into())
+        layer_norm::of_planes::<Self>(x, gamma, beta, epsilon)
     }
 
     /// What each token sees in so many heads, of queries, keys and values side by side: `[batch, tokens, features]` of `[batch, tokens, 3 · features]`.
@@ -442,6 +438,17 @@ pub(crate) trait NetworkOps: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         steps::adam_w::<Self>(weight, [first, second], gradient, step).into()
     }
+}
+
+/// Two convolutions with arranged kernels, one after the other.
+fn in_turn<B: NetworkOps>(
+    x: FloatTensor<B>,
+    [first, second]: [FloatTensor<B>; 2],
+    [first_bias, second_bias]: [FloatTensor<B>; 2],
+    Pair { shapes, functions, options: [of_first, of_second] }: Pair,
+) -> FloatTensor<B> {
+    let x = B::convolve_arranged(x, first, shapes[0], first_bias, functions[0], of_first);
+    B::convolve_arranged(x, second, shapes[1], second_bias, functions[1], of_second)
 }
 
 #[cfg(feature = "ndarray")]

@@ -7,7 +7,7 @@ use burn::tensor::ops::ConvOptions;
 
 use super::{
     NetworkOps, Pair, Pointwise, Window, affine, attention, attention_loops, channels_last, convolution,
-    entropy, entropy_loops, layer_norm, layer_norm_loops, normalization, per_plane, per_plane_loops,
+    entropy, entropy_loops, in_turn, layer_norm, layer_norm_loops, normalization, per_plane, per_plane_loops,
     pointwise, pointwise_loops, pooling, prepared, step_loops, steps,
 };
 use crate::{AdamWStep, SgdStep};
@@ -83,9 +83,7 @@ impl NetworkOps for Flex {
         {
             return out;
         }
-        let Pair { shapes, functions, options: [of_first, of_second] } = pair;
-        let x = Self::convolve_arranged(x, first, shapes[0], first_bias, functions[0], of_first);
-        Self::convolve_arranged(x, second, shapes[1], second_bias, functions[1], of_second)
+        in_turn::<Self>(x, [first, second], [first_bias, second_bias], pair)
     }
 
     fn convolve_x_backward(
@@ -214,14 +212,13 @@ impl NetworkOps for Flex {
         beta: FloatTensor<Self>,
         epsilon: f64,
     ) -> FloatTensor<Self> {
-        let shape @ [batch, channels, height, width] = x.layout().shape().dims::<4>();
         if let Some(pixels) = channels_last::pixels(&x) {
+            let [batch, height, width, channels] = pixels.layout().shape().dims::<4>();
             let rows = pixels.reshape([batch * height * width, channels, 1].into());
             let rows = Self::normalize_places(rows, gamma, beta, epsilon);
             return channels_last::of_pixels(&rows.reshape([batch, height, width, channels].into()));
         }
-        let x = x.reshape([batch, channels, height * width].into());
-        Self::normalize_places(x, gamma, beta, epsilon).reshape(shape.into())
+        layer_norm::of_planes::<Self>(x, gamma, beta, epsilon)
     }
 
     fn attend(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {

@@ -4,6 +4,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::Shape;
 
+use super::NetworkOps;
+
 /// `x` less its mean and divided by its deviation, and one by that deviation.
 fn standard<B: Backend>(x: FloatTensor<B>, epsilon: f64) -> (FloatTensor<B>, FloatTensor<B>) {
     let off = B::float_sub(x.clone(), B::float_mean_dim(x, 1));
@@ -46,4 +48,16 @@ pub(super) fn backward<B: Backend>(
     let mean = B::float_mean_dim(scaled.clone(), 1);
     let of_x = B::float_sub(B::float_sub(scaled, mean), B::float_mul(standard, along));
     [B::float_mul(of_x, inverse), of_gamma, of_beta]
+}
+
+/// Pixels of `x` `[batch, channels, height, width]` over their channels, as places of planes.
+pub(super) fn of_planes<B: NetworkOps>(
+    x: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    beta: FloatTensor<B>,
+    epsilon: f64,
+) -> FloatTensor<B> {
+    let shape @ [batch, channels, height, width] = x.shape().dims::<4>();
+    let x = B::float_reshape(x, [batch, channels, height * width].into());
+    B::float_reshape(B::normalize_places(x, gamma, beta, epsilon), shape.into())
 }
