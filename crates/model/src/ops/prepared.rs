@@ -146,7 +146,7 @@ fn of_one_pixel(g: &Geometry, with: &With<'_>) -> Vec<f32> {
 fn depthwise(g: &Geometry, with: &With<'_>) -> Vec<f32> {
     let row = g.out[1] * g.groups;
     let rows = g.batch * g.out[0];
-    let many = rows.div_ceil(PARTS).clamp(1, (PART / row).max(1));
+    let many = rows.div_ceil(PARTS).next_multiple_of(depthwise::ROWS).clamp(1, (PART / row).max(1));
     in_parts(rows * row, many * row, with.after, |n, out| {
         let &With { x, kernels, bias, after: function } = with;
         Depthwise { g, x, kernels, bias, function, first: n * many, out }.compute();

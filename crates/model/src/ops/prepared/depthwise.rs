@@ -1,4 +1,4 @@
-//! Depthwise convolutions: tiles of some pixels by some vectors of channels, summed in registers.
+//! Depthwise convolutions: tiles of some pixels of one row, or of two, by a vector of channels, summed in registers.
 
 use std::mem::MaybeUninit;
 
@@ -9,15 +9,15 @@ use super::super::Pointwise;
 use super::super::geometry::Geometry;
 use super::vectors::{apply, vectors, write};
 
-/// Pixels of a tile.
+/// Pixels of a row of a tile where there are 32 registers, and where there are fewer.
 const HIGH: usize = 7;
 const FEWER: usize = 4;
 
-/// Vectors of a tile.
-const WIDE: usize = 2;
+/// Rows of a tile, if there are registers for their sums beside the pixels that a row of the kernel sees.
+pub(super) const ROWS: usize = 2;
 
 /// Pixels of a row that a tile sees at most.
-const SEEN: usize = 32;
+const SEEN: usize = (HIGH - 1) * 2 + 7;
 
 /// Some rows of what comes out, one after the other.
 pub(super) struct Depthwise<'a> {
@@ -36,9 +36,7 @@ pub(super) struct Depthwise<'a> {
 
 /// Whether kernels of this width are read.
 pub(super) fn takes(width: usize, options: &ConvOptions<2>) -> bool {
-    let [_, along] = options.stride;
-    let sees = (HIGH - 1) * along + (width - 1) * options.dilation[1] + 1;
-    matches!(along, 1 | 2) && sees <= SEEN
+    matches!((width, options.stride[1], options.dilation), (3 | 5 | 7, 1 | 2, [1, 1]))
 }
 
 impl Depthwise<'_> {
@@ -52,84 +50,141 @@ impl WithSimd for Depthwise<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let [_, columns] = self.g.out;
-        for row in 0..self.out.len() / (columns * self.g.groups) {
-            let mut column = 0;
-            while column < columns {
-                column += match columns - column {
-                    1..FEWER => self.pixels::<S, 1>(simd, row, column),
-                    FEWER..HIGH => self.pixels::<S, FEWER>(simd, row, column),
-                    _ => self.pixels::<S, HIGH>(simd, row, column),
-                };
-            }
+        match (self.g.kernel[1], self.g.stride[1]) {
+            (3, 1) => self.rows::<S, 3, 1>(simd),
+            (3, _) => self.rows::<S, 3, 2>(simd),
+            (5, 1) => self.rows::<S, 5, 1>(simd),
+            (5, _) => self.rows::<S, 5, 2>(simd),
+            (_, 1) => self.rows::<S, 7, 1>(simd),
+            _ => self.rows::<S, 7, 2>(simd),
         }
     }
 }
 
+/// Some pixels of a row, or of two of the same image.
+#[derive(Clone, Copy)]
+struct Place {
+    row: usize,
+    rows: usize,
+    column: usize,
+}
+
 impl Depthwise<'_> {
-    /// Some pixels of a row. Returns how many.
     #[inline(always)]
-    fn pixels<S: Simd, const HIGH: usize>(&mut self, simd: S, row: usize, column: usize) -> usize {
+    fn rows<S: Simd, const KERNEL: usize, const STRIDE: usize>(&mut self, simd: S) {
+        let Geometry { groups: channels, out: [height, width], .. } = *self.g;
+        let high = if S::REGISTER_COUNT >= 32 { HIGH } else { FEWER };
+        let registers = ROWS * high + (high - 1) * STRIDE + KERNEL + 2;
+        let most = if registers <= S::REGISTER_COUNT { ROWS } else { 1 };
+        let last = self.first + self.out.len() / (width * channels);
+        let mut row = self.first;
+        while row < last {
+            let rows = most.min(last - row).min(height - row % height);
+            let mut column = 0;
+            while column < width {
+                let left = width - column;
+                let wide = if width < FEWER {
+                    1
+                } else if left <= FEWER || width < high {
+                    FEWER
+                } else {
+                    high
+                };
+                // The last pixels are computed twice where they do not fill a tile.
+                let place = Place { row, rows, column: column.min(width - wide) };
+                match wide {
+                    1 => self.channels::<S, 1, KERNEL, STRIDE>(simd, place),
+                    FEWER => self.channels::<S, FEWER, KERNEL, STRIDE>(simd, place),
+                    _ => self.channels::<S, HIGH, KERNEL, STRIDE>(simd, place),
+                }
+                column = place.column + wide;
+            }
+            row += rows;
+        }
+    }
+
+    #[inline(always)]
+    fn channels<S: Simd, const HIGH: usize, const KERNEL: usize, const STRIDE: usize>(
+        &mut self,
+        simd: S,
+        place: Place,
+    ) {
         let (channels, lanes) = (self.g.groups, S::F32_LANES);
         let mut channel = 0;
         while channel < channels {
-            // The last channels are computed twice where they do not fill the vectors.
-            let wide = if channels - channel <= lanes || channels < WIDE * lanes { 1 } else { WIDE };
-            let first = channel.min(channels - wide * lanes);
-            match (wide, self.g.stride[1]) {
-                (1, 1) => self.tile::<S, HIGH, 1, 1>(simd, row, column, first),
-                (1, _) => self.tile::<S, HIGH, 1, 2>(simd, row, column, first),
-                (_, 1) => self.tile::<S, HIGH, WIDE, 1>(simd, row, column, first),
-                _ => self.tile::<S, HIGH, WIDE, 2>(simd, row, column, first),
-            }
-            channel = first + wide * lanes;
+            // The last channels are computed twice where they do not fill a vector.
+            let first = channel.min(channels - lanes);
+            self.tile::<S, HIGH, KERNEL, STRIDE>(simd, place, first);
+            channel = first + lanes;
         }
-        HIGH
     }
 
-    /// Some vectors of those.
+    /// A vector of channels of those pixels.
     #[inline(always)]
-    fn tile<S: Simd, const HIGH: usize, const WIDE: usize, const STRIDE: usize>(
+    fn tile<S: Simd, const HIGH: usize, const KERNEL: usize, const STRIDE: usize>(
         &mut self,
         simd: S,
-        row: usize,
-        column: usize,
+        Place { row, rows, column }: Place,
         channel: usize,
     ) {
         let Geometry { groups: channels, size: [height, width], kernel, stride, .. } = *self.g;
-        let Geometry { padding, dilation, out: [rows, columns], .. } = *self.g;
-        let mut sums = [*vectors::<S, WIDE>(&self.bias[channel..]); HIGH];
-        let (image, down) = ((self.first + row) / rows, (self.first + row) % rows);
-        let zeros = [simd.splat_f32s(0.0); WIDE];
-        let mut seen = [&zeros; SEEN];
-        let sees = (HIGH - 1) * STRIDE + (kernel[1] - 1) * dilation[1] + 1;
-        // The pixels inside the image, by their number among those that the tile sees.
-        let first = column * STRIDE;
-        let inside = padding[1].saturating_sub(first)..(width + padding[1]).saturating_sub(first).min(sees);
-        for kernel_row in 0..kernel[0] {
-            let y = (down * stride[0] + kernel_row * dilation[0]).wrapping_sub(padding[0]);
+        let Geometry { padding, out, .. } = *self.g;
+        let [bias] = *vectors::<S, 1>(&self.bias[channel..]);
+        // Two arrays, not one of two: that would not be kept in registers.
+        let (mut upper, mut lower) = ([[bias]; HIGH], [[bias]; HIGH]);
+        let (image, down) = (row / out[0], row % out[0]);
+        // Where a row begins, seen from the first pixel: left of it is beyond the last.
+        let start = (column * STRIDE * channels + channel).wrapping_sub(padding[1] * channels);
+        for n in 0..kernel[0] + (rows - 1) * stride[0] {
+            let y = (down * stride[0] + n).wrapping_sub(padding[0]);
             if y >= height {
                 continue;
             }
-            for n in inside.clone() {
-                let pixel = (image * height + y) * width + first + n - padding[1];
-                seen[n] = vectors::<S, WIDE>(&self.x[pixel * channels + channel..]);
-            }
-            for kernel_column in 0..kernel[1] {
-                let factors = &self.kernels[(kernel_row * kernel[1] + kernel_column) * channels..];
-                let factors = vectors::<S, WIDE>(&factors[channel..]);
-                let seen = &seen[kernel_column * dilation[1]..][..(HIGH - 1) * STRIDE + 1];
-                for (n, sums) in sums.iter_mut().enumerate() {
-                    for (k, sum) in sums.iter_mut().enumerate() {
-                        *sum = simd.mul_add_e_f32s(seen[n * STRIDE][k], factors[k], *sum);
-                    }
+            let line = &self.x[(image * height + y) * width * channels..][..width * channels];
+            let mut seen = [simd.splat_f32s(0.0); SEEN];
+            for (n, seen) in seen.iter_mut().enumerate().take((HIGH - 1) * STRIDE + KERNEL) {
+                let pixel = start.wrapping_add(n * channels);
+                if let Some(pixel) = line.get(pixel..pixel.wrapping_add(S::F32_LANES)) {
+                    [*seen] = *vectors::<S, 1>(pixel);
                 }
             }
+            let factors = |row: usize| (&self.kernels[row * KERNEL * channels + channel..], channels);
+            if n < kernel[0] {
+                add::<S, HIGH, KERNEL, STRIDE>(simd, &seen, factors(n), &mut upper);
+            }
+            if rows > 1 && n >= stride[0] {
+                add::<S, HIGH, KERNEL, STRIDE>(simd, &seen, factors(n - stride[0]), &mut lower);
+            }
         }
-        apply::<S, WIDE, HIGH>(simd, self.function, &mut sums);
-        let start = (row * columns + column) * channels;
-        for (n, sums) in sums.iter().enumerate() {
-            write::<S, WIDE>(sums, &mut self.out[start + n * channels + channel..]);
+        let start = ((row - self.first) * out[1] + column) * channels + channel;
+        self.finish::<S, HIGH>(simd, upper, start);
+        if rows > 1 {
+            self.finish::<S, HIGH>(simd, lower, start + out[1] * channels);
+        }
+    }
+
+    /// Writes the function of sums, the first of them there.
+    #[inline(always)]
+    fn finish<S: Simd, const HIGH: usize>(&mut self, simd: S, mut sums: [[S::f32s; 1]; HIGH], start: usize) {
+        apply::<S, 1, HIGH>(simd, self.function, &mut sums);
+        for (n, sum) in sums.iter().enumerate() {
+            write::<S, 1>(sum, &mut self.out[start + n * self.g.groups..]);
+        }
+    }
+}
+
+/// Adds a row of the kernel, whose columns are so far apart, times the pixels that it sees.
+#[inline(always)]
+fn add<S: Simd, const HIGH: usize, const KERNEL: usize, const STRIDE: usize>(
+    simd: S,
+    seen: &[S::f32s; SEEN],
+    (factors, apart): (&[f32], usize),
+    sums: &mut [[S::f32s; 1]; HIGH],
+) {
+    for k in 0..KERNEL {
+        let [factor] = *vectors::<S, 1>(&factors[k * apart..]);
+        for (n, [sum]) in sums.iter_mut().enumerate() {
+            *sum = simd.mul_add_e_f32s(seen[n * STRIDE + k], factor, *sum);
         }
     }
 }

@@ -67,7 +67,8 @@ pub(super) fn apply<S: Simd, const WIDE: usize, const HIGH: usize>(
     function: Option<Pointwise>,
     sums: &mut [[S::f32s; WIDE]; HIGH],
 ) {
-    let zero = simd.splat_f32s(0.0);
+    let (zero, one) = (simd.splat_f32s(0.0), simd.splat_f32s(1.0));
+    let (half, sixth) = (simd.splat_f32s(0.5), simd.splat_f32s(1.0 / 6.0));
     match function {
         Some(Pointwise::Relu) => each::<S, WIDE, HIGH>(
             sums,
@@ -90,29 +91,22 @@ pub(super) fn apply<S: Simd, const WIDE: usize, const HIGH: usize>(
                 |x| simd.select_f32s(simd.less_than_f32s(x, zero), simd.mul_f32s(x, slope), x),
             );
         }
-        Some(Pointwise::HardSigmoid) => {
-            let gate = gate(simd);
-            each::<S, WIDE, HIGH>(sums, gate);
-        }
-        Some(Pointwise::HardSwish) => {
-            let gate = gate(simd);
-            each::<S, WIDE, HIGH>(
-                sums,
-                #[inline(always)]
-                |x| simd.mul_f32s(x, gate(x)),
-            );
-        }
+        Some(Pointwise::HardSigmoid) => each::<S, WIDE, HIGH>(
+            sums,
+            #[inline(always)]
+            |x| at_most(simd, at_least(simd, simd.mul_add_e_f32s(x, sixth, half), zero), one),
+        ),
+        // What is no number makes a product that is none, whatever the other factor.
+        Some(Pointwise::HardSwish) => each::<S, WIDE, HIGH>(
+            sums,
+            #[inline(always)]
+            |x| {
+                let gate = simd.max_f32s(simd.mul_add_e_f32s(x, sixth, half), zero);
+                simd.mul_f32s(x, simd.min_f32s(gate, one))
+            },
+        ),
         Some(Pointwise::Sigmoid | Pointwise::Silu | Pointwise::Gelu) | None => {}
     }
-}
-
-/// `min(max(x / 6 + 1/2, 0), 1)`.
-#[inline(always)]
-fn gate<S: Simd>(simd: S) -> impl Fn(S::f32s) -> S::f32s {
-    let (zero, sixth) = (simd.splat_f32s(0.0), simd.splat_f32s(1.0 / 6.0));
-    let (half, one) = (simd.splat_f32s(0.5), simd.splat_f32s(1.0));
-    #[inline(always)]
-    move |x| at_most(simd, at_least(simd, simd.mul_add_e_f32s(x, sixth, half), zero), one)
 }
 
 /// The higher of both, and what is no number where `x` is none.
