@@ -6,10 +6,10 @@
 use std::error::Error;
 
 use pyrograph::train::{OptimRecipe, ScheduleRecipe};
-use pyrograph::{Recipe, RunOptions, keep_freed_memory, train};
+use pyrograph::{Recipe, RunOptions, train, tune_allocator};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    keep_freed_memory();
+    tune_allocator();
     let mut arguments = std::env::args().skip(1);
     let mut recipe = Recipe { model: "mlp".into(), epochs: 10, batch: Some(64), ..Recipe::default() };
     // The images, as values 0 to 1. The test images are watched after every epoch.

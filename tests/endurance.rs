@@ -47,7 +47,7 @@ fn held() -> Held {
 
 /// A run of so many epochs that is stopped and goes on every `stop_every` of them: what the process holds each time.
 fn held_along(epochs: usize, stop_every: usize) -> Vec<Held> {
-    pyrograph::keep_freed_memory();
+    pyrograph::tune_allocator();
     let place = tempfile::tempdir().unwrap();
     for class in ["a", "b"] {
         let folder = place.path().join("photos").join(class);

@@ -29,7 +29,7 @@ pub use pyrograph_model as model;
 pub use pyrograph_train as train;
 
 pub use data::{DataSet, Image, Loader, Preprocess, decode};
-pub use memory::keep_freed_memory;
+pub use memory::tune_allocator;
 
 pub use infer::{ModelFile, Prediction, Predictor, evaluate};
 pub use model::{Model, ModelConfig, parse_device};

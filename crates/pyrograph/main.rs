@@ -5,7 +5,7 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    pyrograph::keep_freed_memory();
+    pyrograph::tune_allocator();
     match cli::run() {
         Ok(code) => code,
         // A reader that has seen enough, as `head`, is no failure.
