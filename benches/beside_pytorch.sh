@@ -9,10 +9,12 @@ cd "$(dirname "$0")/.."
 seconds=${1:-5} runs=${2:-3} python=${PYTHON:-python3}
 cargo build --release --quiet
 bench() { # network, batch, size, classes, more arguments of bench-model
-  local network=$1 batch=$2 size=$3 classes=$4 peer
+  local network=$1 batch=$2 size=$3 classes=$4 peer only
   shift 4
   for peer in "" --ort; do
-    target/release/pyrograph bench-model "$network" --batch "$batch" --size "$size" --classes "$classes" --threads 2 "$@" --json \
+    # What does not learn is compared with what does not, either.
+    only=${peer:+--only infer}
+    target/release/pyrograph bench-model "$network" --batch "$batch" --size "$size" --classes "$classes" --threads 2 "$@" $only --json \
       --seconds "$seconds" --runs "$runs" \
       --vs "$python benches/torch_step.py $network --batch $batch --size $size --classes $classes --seconds $seconds $peer"
   done
