@@ -13,6 +13,8 @@
 //! the [`Device`](burn::tensor::Device) given to `init` picks one at run time. A network made on `device.autodiff()`
 //! learns; the same network made on `device`, or taken off it with `Module::valid`, only infers.
 
+#[cfg(feature = "flex")]
+mod awake;
 mod backbone;
 mod cifar_resnet;
 mod compute_thread;

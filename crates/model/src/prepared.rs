@@ -5,6 +5,8 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
+#[cfg(feature = "flex")]
+use crate::awake::Awake;
 use crate::compute_thread::{each_on_pool, on_compute_thread};
 use crate::folded::{Folded, Restore, set};
 use crate::{Model, is_host};
@@ -57,7 +59,11 @@ impl Prepared {
         let batch = images.dims()[0];
         let many = if is_host(&device) { images_of_a_piece(images.dims()) } else { batch };
         if many == batch {
-            return on_compute_thread(&device, || self.piece(images));
+            return on_compute_thread(&device, || {
+                #[cfg(feature = "flex")]
+                let _awake = is_host(&device).then(Awake::others);
+                self.piece(images)
+            });
         }
         Tensor::cat(each_on_pool(images.split(many, 0), |images| self.piece(images)), 0)
     }
@@ -83,6 +89,7 @@ fn images_of_a_piece([batch, channels, height, width]: [usize; 4]) -> usize {
 #[cfg(all(test, feature = "flex"))]
 mod tests {
     use burn::tensor::{Device, Tolerance};
+    use rayon::prelude::*;
 
     use super::*;
     use crate::folded::kept;
@@ -133,6 +140,26 @@ mod tests {
             assert_eq!(by(5), alone);
             let whole = network.forward(images.clone()).into_data();
             alone.assert_approx_eq::<f32>(&whole, Tolerance::absolute(1e-4));
+        }
+    }
+
+    #[test]
+    fn answers_beside_each_other_and_within_other_work_are_the_same_and_come_to_an_end() {
+        let device = Device::flex();
+        let input = InputShape { channels: 3, height: 32, width: 32 };
+        let network = ModelConfig::from_name("resnet20", input, 7).unwrap().init(3, &device);
+        let prepared = network.prepare_for_inference();
+        let images = Tensor::arange(0..3 * 32 * 32, &device).float().sin().reshape([1, 3, 32, 32]);
+        let alone = prepared.forward(images.clone()).into_data();
+        let answer = |_| prepared.forward(images.clone()).into_data() == alone;
+        for threads in 1..4 {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            assert!(pool.install(|| (0..40).into_par_iter().all(answer)), "{threads} threads of a pool");
+            let asks = || pool.install(|| (0..20).all(answer));
+            std::thread::scope(|scope| {
+                let others = [0; 3].map(|_| scope.spawn(asks));
+                assert!(others.into_iter().all(|other| other.join().unwrap()), "{threads} threads, 3 askers");
+            });
         }
     }
 
