@@ -21,7 +21,7 @@ use super::named::Shape;
 #[command(after_help = "\
 Examples:
   pyrograph bench-model resnet50 --batch 8
-  pyrograph bench-model resnet18 --batch 32 --size 32 --classes 10 --vs 'python torch_step.py --batch 32 --size 32'
+  pyrograph bench-model resnet18 --batch 8 --vs 'python benches/torch_step.py resnet18 --batch 8'
 
 A command after --vs is run in turn with the network; its last line of output is a JSON object with `train_img_s`, `infer_img_s` or both.")]
 pub(crate) struct BenchModelArgs {
