@@ -157,8 +157,7 @@ impl Threads {
 }
 
 /// What is said where the system starts no more threads.
-const NO_THREADS: &str =
-    "the threads cannot be started; use fewer with --threads, or raise the limit on processes (ulimit -u)";
+const NO_THREADS: &str = "the threads cannot be started; use fewer with --threads, or raise the limits on processes and memory (ulimit -u, -v)";
 
 /// Whether the system starts so many more threads.
 fn check_more_threads(count: usize) -> Result<()> {

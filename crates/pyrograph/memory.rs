@@ -12,7 +12,7 @@
 ///
 /// It changes the whole process, so a library never does it; call it first thing in `main`. The process stays as large as it once
 /// was. It does nothing where the C library is not GNU's; where the kernel gives large pages to nobody
-/// (`/sys/kernel/mm/transparent_hugepage/enabled`) there are none.
+/// (`/sys/kernel/mm/transparent_hugepage/enabled`) there are none, and none are asked for where a process may have few addresses (`ulimit -v`).
 pub fn tune_allocator() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     gnu::tune();
@@ -24,7 +24,7 @@ mod gnu {
     use std::ffi::c_void;
     use std::hint::black_box;
 
-    /// The greatest size that the library keeps in its own heaps.
+    /// The greatest size for which a heap without room grows; what is larger comes from the kernel, and goes back there.
     const LARGEST_PIECE: i32 = 32 << 20;
     /// More than is ever free at the end of a heap.
     const NEVER: i32 = i32::MAX;
@@ -50,7 +50,7 @@ mod gnu {
     /// Lets the heap grow at once, and gives advice on what it has grown by: on what it grows by later it would have to be given again.
     fn ask_for_large_pages() {
         // SAFETY: a number is asked for. Where pages are larger than usual, large ones are too large: 512 MiB.
-        if unsafe { libc::sysconf(libc::_SC_PAGESIZE) } != 4096 {
+        if unsafe { libc::sysconf(libc::_SC_PAGESIZE) } != 4096 || addresses_are_scarce() {
             return;
         }
         // SAFETY: nothing is moved, only asked for; what was allocated is freed, once. Allocating it is not to be left out.
@@ -61,10 +61,24 @@ mod gnu {
             libc::mallopt(libc::M_TOP_PAD, AS_EVER);
             (end as usize).next_multiple_of(4096)..libc::sbrk(0) as usize
         };
-        // Where so many addresses are not to be had, it has not grown.
+        // Where the kernel does not give so many, it has not grown.
         if grown.start < grown.end {
             // SAFETY: these are pages of the heap, and the advice leaves alone what is in them. Not taken, it does no harm.
             unsafe { libc::madvise(grown.start as *mut c_void, grown.len(), libc::MADV_HUGEPAGE) };
         }
+    }
+
+    /// Whether the process has a limit (`ulimit -v`, `ulimit -d`) that threads and files would miss what the heap takes of, or every address counts as
+    /// memory that is used.
+    fn addresses_are_scarce() -> bool {
+        let has_limit = |which| {
+            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            // SAFETY: the limit is written to what is there for it.
+            let known = unsafe { libc::getrlimit(which, &raw mut limit) } == 0;
+            !known || limit.rlim_cur != libc::RLIM_INFINITY
+        };
+        let never_overcommits =
+            || std::fs::read("/proc/sys/vm/overcommit_memory").is_ok_and(|mode| mode.starts_with(b"2"));
+        has_limit(libc::RLIMIT_AS) || has_limit(libc::RLIMIT_DATA) || never_overcommits()
     }
 }
