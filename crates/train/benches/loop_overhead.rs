@@ -93,7 +93,8 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Whether the work was done by a process that this one has started, with the allocator as the program has it (`pyrograph::tune_allocator`).
+/// Whether the work was done by a process that this one has started, with the allocator as the program has it (`pyrograph::tune_allocator`), large pages
+/// aside.
 fn handed_over() -> bool {
     let settings = [
         ("MALLOC_ARENA_MAX", "1"),
