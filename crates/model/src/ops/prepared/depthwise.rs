@@ -17,7 +17,12 @@ const FEWER: usize = 4;
 pub(super) const ROWS: usize = 2;
 
 /// Pixels of a row that a tile sees at most.
-const SEEN: usize = (HIGH - 1) * 2 + 7;
+const SEEN: usize = sees(HIGH, 7, 2);
+
+/// Pixels of a row that so many of what comes out see.
+const fn sees(high: usize, kernel: usize, stride: usize) -> usize {
+    (high - 1) * stride + kernel
+}
 
 /// Some rows of what comes out, one after the other.
 pub(super) struct Depthwise<'a> {
@@ -64,7 +69,11 @@ impl WithSimd for Depthwise<'_> {
 /// Some pixels of a row, or of two of the same image.
 #[derive(Clone, Copy)]
 struct Place {
+    /// The first row, among those of all images.
     row: usize,
+    image: usize,
+    /// The first row, among those of this image.
+    down: usize,
     rows: usize,
     column: usize,
 }
@@ -74,12 +83,13 @@ impl Depthwise<'_> {
     fn rows<S: Simd, const KERNEL: usize, const STRIDE: usize>(&mut self, simd: S) {
         let Geometry { groups: channels, out: [height, width], .. } = *self.g;
         let high = if S::REGISTER_COUNT >= 32 { HIGH } else { FEWER };
-        let registers = ROWS * high + (high - 1) * STRIDE + KERNEL + 2;
+        let registers = ROWS * high + sees(high, KERNEL, STRIDE) + 2;
         let most = if registers <= S::REGISTER_COUNT { ROWS } else { 1 };
         let last = self.first + self.out.len() / (width * channels);
         let mut row = self.first;
         while row < last {
-            let rows = most.min(last - row).min(height - row % height);
+            let (image, down) = (row / height, row % height);
+            let rows = most.min(last - row).min(height - down);
             let mut column = 0;
             while column < width {
                 let left = width - column;
@@ -91,7 +101,7 @@ impl Depthwise<'_> {
                     high
                 };
                 // The last pixels are computed twice where they do not fill a tile.
-                let place = Place { row, rows, column: column.min(width - wide) };
+                let place = Place { row, image, down, rows, column: column.min(width - wide) };
                 match wide {
                     1 => self.channels::<S, 1, KERNEL, STRIDE>(simd, place),
                     FEWER => self.channels::<S, FEWER, KERNEL, STRIDE>(simd, place),
@@ -124,15 +134,14 @@ impl Depthwise<'_> {
     fn tile<S: Simd, const HIGH: usize, const KERNEL: usize, const STRIDE: usize>(
         &mut self,
         simd: S,
-        Place { row, rows, column }: Place,
+        Place { row, image, down, rows, column }: Place,
         channel: usize,
     ) {
         let Geometry { groups: channels, size: [height, width], kernel, stride, .. } = *self.g;
-        let Geometry { padding, out, .. } = *self.g;
+        let Geometry { padding, out: [_, columns], .. } = *self.g;
         let [bias] = *vectors::<S, 1>(&self.bias[channel..]);
         // Two arrays, not one of two: that would not be kept in registers.
         let (mut upper, mut lower) = ([[bias]; HIGH], [[bias]; HIGH]);
-        let (image, down) = (row / out[0], row % out[0]);
         // Where a row begins, seen from the first pixel: left of it is beyond the last.
         let start = (column * STRIDE * channels + channel).wrapping_sub(padding[1] * channels);
         for n in 0..kernel[0] + (rows - 1) * stride[0] {
@@ -142,7 +151,7 @@ impl Depthwise<'_> {
             }
             let line = &self.x[(image * height + y) * width * channels..][..width * channels];
             let mut seen = [simd.splat_f32s(0.0); SEEN];
-            for (n, seen) in seen.iter_mut().enumerate().take((HIGH - 1) * STRIDE + KERNEL) {
+            for (n, seen) in seen.iter_mut().enumerate().take(const { sees(HIGH, KERNEL, STRIDE) }) {
                 let pixel = start.wrapping_add(n * channels);
                 if let Some(pixel) = line.get(pixel..pixel.wrapping_add(S::F32_LANES)) {
                     [*seen] = *vectors::<S, 1>(pixel);
@@ -156,10 +165,10 @@ impl Depthwise<'_> {
                 add::<S, HIGH, KERNEL, STRIDE>(simd, &seen, factors(n - stride[0]), &mut lower);
             }
         }
-        let start = ((row - self.first) * out[1] + column) * channels + channel;
+        let start = ((row - self.first) * columns + column) * channels + channel;
         self.finish::<S, HIGH>(simd, upper, start);
         if rows > 1 {
-            self.finish::<S, HIGH>(simd, lower, start + out[1] * channels);
+            self.finish::<S, HIGH>(simd, lower, start + columns * channels);
         }
     }
 
